@@ -43,19 +43,36 @@ static bool are_alike(const table *t, const ad_node *a, const ad_node *b)
     return alike;
 }
 
-int tp_find_alike(tp_exponents *e, ad_arena *arena, ad_error *error)
+/* The operand that the node is, as it is multiplied by 1 or 0 is added, with these numbers; -1: none. */
+static int same_operand(const ad_graph *graph, const ad_node *node, const double *numbers)
 {
-    int n = e->program->n_nodes;
-    table t = { .graph = e->program->graph, .n_slots = 2 * (size_t)n + 1 };
+    bool multiplies = node->op == AD_MUL || (node->op == AD_CONTRACT && node->over.rank == 0);
+    bool adds = node->op == AD_ADD || node->op == AD_SUB;
+    for (int k = 0; k < 2 && numbers && (multiplies || adds); k++) {
+        int other = node->in[1 - k];
+        bool same = !isnan(numbers[other]) && same_number(numbers[other], multiplies) && !(node->op == AD_SUB && k);
+        if (same && ad_shape_equal(&node->shape, &ad_node_of(graph, node->in[k])->shape))
+            return node->in[k];
+    }
+    return -1;
+}
+
+/* With what `numbers` has in the place of nodes; NULL: of none. */
+static const int *find(const ad_graph *graph, int n, const double *numbers, ad_arena *arena, ad_error *error)
+{
+    table t = { .graph = graph, .n_slots = 2 * (size_t)n + 1 };
     int *first = ad_arena_alloc(arena, (size_t)n + 1, sizeof *first);
     t.slots = ad_arena_alloc(arena, t.n_slots, sizeof *t.slots); /* node + 1; 0: free */
-    e->first = t.first = first;
-    if (!first || !t.slots)
-        return ad_fail(error, "regime: out of memory");
+    t.first = first;
+    if (!first || !t.slots) {
+        ad_fail(error, "regime: out of memory");
+        return NULL;
+    }
     for (int id = 0; id < n; id++) {
         const ad_node *node = ad_node_of(t.graph, id);
-        first[id] = id;
-        if (node->n_in == 0)
+        int same = same_operand(graph, node, numbers);
+        first[id] = same >= 0 ? first[same] : id;
+        if (node->n_in == 0 || same >= 0)
             continue;
         size_t slot = hash_of(&t, node);
         while (t.slots[slot] && !are_alike(&t, ad_node_of(t.graph, t.slots[slot] - 1), node))
@@ -64,5 +81,13 @@ int tp_find_alike(tp_exponents *e, ad_arena *arena, ad_error *error)
             first[id] = t.slots[slot] - 1;
         t.slots[slot] = first[id] + 1;
     }
-    return 0;
+    return first;
+}
+
+int tp_find_alike(tp_exponents *e, ad_arena *arena, ad_error *error)
+{
+    const tp_program *p = e->program;
+    e->first = find(p->graph, p->n_nodes, NULL, arena, error);
+    e->first_at_start = e->first ? find(p->graph, p->n_nodes, e->initial, arena, error) : NULL;
+    return e->first_at_start ? 0 : -1;
 }

@@ -15,6 +15,8 @@ static const double rounding = 1e-12;
 
 typedef struct {
     const tp_exponents *e;
+    const double *numbers; /* by node: NAN: not known; NULL: constants alone are */
+    const int *first;
     tp_term terms[TP_MOST_TERMS];
     int n, depth, *looks; /* depth: inside of so many others, which share what is left of LOOKS */
     bool cancels, full;
@@ -132,7 +134,7 @@ static void put(sum *s, tp_term t)
     ad_shape over = { 0 };
     for (ad_op op; (op = ad_node_of(graph, t.id)->op) == AD_IDENTITY || op == AD_EXPAND || op == AD_TRANSPOSE;)
         t.id = ad_node_of(graph, t.id)->in[0];
-    t.id = s->e->first[t.id];
+    t.id = s->first[t.id];
     for (int k = 0; k < t.over.rank; k++)
         if (tp_same_along(s->e, t.id, t.over.axes[k]))
             times_axis(s, &t, t.over.axes[k], 1);
@@ -165,10 +167,10 @@ static void put(sum *s, tp_term t)
 /* A sum with the factor c, as a product with a number is one; k: of what. */
 static bool multiplies_number(const sum *s, const ad_node *node, int *k, double *c)
 {
-    for (*k = 0; *k < 2 && node->op == AD_CONTRACT; ++*k) {
+    for (*k = 0; *k < 2 && (node->op == AD_CONTRACT || (s->numbers && node->op == AD_MUL)); ++*k) {
         const ad_node *other = ad_node_of(s->e->program->graph, node->in[1 - *k]);
-        *c = other->c;
-        if (other->op == AD_CONSTANT)
+        *c = s->numbers ? s->numbers[node->in[1 - *k]] : other->op == AD_CONSTANT ? other->c : NAN;
+        if (!isnan(*c))
             return true;
     }
     return false;
@@ -254,7 +256,10 @@ static tp_term term_of(int id, double c)
 
 static bool sum_is_zero(const sum *outer, int id, const ad_shape *over)
 {
-    sum s = { .e = outer->e, .depth = outer->depth + 1, .looks = outer->looks };
+    sum s = *outer;
+    s.n = 0;
+    s.depth++;
+    s.cancels = s.full = false;
     tp_term t = term_of(id, 1);
     t.over = *over;
     put(&s, t);
@@ -263,9 +268,9 @@ static bool sum_is_zero(const sum *outer, int id, const ad_shape *over)
 }
 
 /* Of a r - b r or a / r - b / r: r, under other names of its axes perhaps, else -1; a and b; is it divided by? */
-static int common_factor(const tp_exponents *e, const ad_node *node, int parts[2], bool *divides)
+static int common_factor(const sum *s, const ad_node *node, int parts[2], bool *divides)
 {
-    const ad_graph *graph = e->program->graph;
+    const ad_graph *graph = s->e->program->graph;
     const ad_node *a = ad_node_of(graph, node->in[0]), *b = ad_node_of(graph, node->in[1]);
     *divides = a->op == AD_DIV;
     for (int i = 0; i < 4 && a->op == b->op && (a->op == AD_MUL || a->op == AD_DIV); i++) {
@@ -274,7 +279,7 @@ static int common_factor(const tp_exponents *e, const ad_node *node, int parts[2
             r = ad_node_of(graph, r)->in[0];
         while (ad_node_of(graph, other)->op == AD_EXPAND)
             other = ad_node_of(graph, other)->in[0];
-        if (e->first[r] != e->first[other] || (*divides && (k == 0 || m == 0)))
+        if (s->first[r] != s->first[other] || (*divides && (k == 0 || m == 0)))
             continue;
         parts[0] = a->in[1 - k];
         parts[1] = b->in[1 - m];
@@ -297,6 +302,7 @@ static int family_of(tp_exponents *e, const ad_shape *over)
 
 static int keep(tp_exponents *e, int id, const sum *s, int factor, bool divides, ad_arena *arena, ad_error *error)
 {
+    const tp_cancelled **to = s->numbers ? &e->cancelled_at_start[id] : &e->cancelled[id];
     tp_cancelled *kept = ad_arena_alloc(arena, 1, sizeof *kept);
     tp_term *terms = ad_arena_alloc(arena, (size_t)s->n + 1, sizeof *terms);
     if (!kept || !terms)
@@ -306,33 +312,48 @@ static int keep(tp_exponents *e, int id, const sum *s, int factor, bool divides,
         if (terms[i].family >= 0 && (terms[i].family = family_of(e, &terms[i].over)) < 0)
             return 0;
     *kept = (tp_cancelled){ .terms = terms, .n = s->n, .factor = factor, .divides = divides };
-    e->cancelled[id] = kept;
+    *to = kept;
     return 0;
 }
 
-static int visit(tp_exponents *e, int id, ad_arena *arena, ad_error *error)
+static sum empty(const tp_exponents *e, bool at_start, int *looks)
+{
+    return (sum){ .e = e,
+                  .numbers = at_start ? e->initial : NULL,
+                  .first = at_start ? e->first_at_start : e->first,
+                  .looks = looks };
+}
+
+static int visit(tp_exponents *e, int id, bool at_start, ad_arena *arena, ad_error *error)
 {
     const ad_node *node = ad_node_of(e->program->graph, id);
     int parts[2], factor = -1, looks = LOOKS;
-    sum s = { .e = e, .looks = &looks };
+    sum s = empty(e, at_start, &looks);
     bool divides = false, joins = node->op == AD_ADD || node->op == AD_SUB;
     if (!joins && node->op != AD_SUM)
         return 0;
     put(&s, term_of(id, 1));
     reduce(&s);
-    if (!s.cancels && joins && (factor = common_factor(e, node, parts, &divides)) >= 0) {
-        s = (sum){ .e = e, .looks = &looks };
+    if (!s.cancels && joins && (factor = common_factor(&s, node, parts, &divides)) >= 0) {
+        s = empty(e, at_start, &looks);
         put(&s, term_of(parts[0], 1));
         put(&s, term_of(parts[1], node->op == AD_SUB ? -1 : 1));
         reduce(&s);
     }
-    return s.cancels ? keep(e, id, &s, factor, divides, arena, error) : 0;
+    bool more = !at_start || !e->cancelled[id] || s.n < e->cancelled[id]->n;
+    return s.cancels && more ? keep(e, id, &s, factor, divides, arena, error) : 0;
+}
+
+const tp_cancelled *tp_cancelled_at_start(const tp_exponents *e, int id)
+{
+    return e->cancelled_at_start[id] ? e->cancelled_at_start[id] : e->cancelled[id];
 }
 
 bool tp_sum_is_zero(const tp_exponents *e, int id, const ad_shape *over)
 {
     int looks = LOOKS;
-    return sum_is_zero(&(sum){ .e = e, .looks = &looks }, id, over);
+    sum s = empty(e, false, &looks);
+    return sum_is_zero(&s, id, over);
 }
 
 int tp_find_cancelled(tp_exponents *e, ad_arena *arena, ad_error *error)
@@ -340,11 +361,12 @@ int tp_find_cancelled(tp_exponents *e, ad_arena *arena, ad_error *error)
     int n = e->program->n_nodes;
     e->same = ad_arena_alloc(arena, (size_t)n + 1, sizeof *e->same);
     e->cancelled = ad_arena_alloc(arena, (size_t)n + 1, sizeof *e->cancelled);
-    if (!e->same || !e->cancelled)
+    e->cancelled_at_start = ad_arena_alloc(arena, (size_t)n + 1, sizeof *e->cancelled_at_start);
+    if (!e->same || !e->cancelled || !e->cancelled_at_start)
         return ad_fail(error, "regime: out of memory");
     for (int id = 0; id < n; id++) {
         e->same[id] = find_constant(e, id);
-        if (e->program->lives[id] && visit(e, id, arena, error))
+        if (e->program->lives[id] && (visit(e, id, false, arena, error) || visit(e, id, true, arena, error)))
             return -1;
     }
     for (int i = 0; i < e->n_families; i++) {

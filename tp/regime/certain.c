@@ -243,8 +243,8 @@ static bool is_certain(const proof *p, int id)
     const ad_node *node = node_of(p, id), *whole = tp_whole_of(e->program->graph, node);
     if (!(e->start[id] > -INFINITY))
         return false;
-    if (e->cancelled[id])
-        return rest_adds_up(p, e->cancelled[id], -1);
+    if (tp_cancelled_at_start(e, id))
+        return rest_adds_up(p, tp_cancelled_at_start(e, id), -1);
     if (e->curves.curve[id])
         return function_is_certain(p, id);
     switch (node->op) {
@@ -330,8 +330,8 @@ static bool varies(const proof *p, int id, int family)
         return false;
     if (has_own_signs(p, id, family))
         return p->size[id] && leads(p, e->varying[family][id], e->start[id]);
-    if (e->cancelled[id])
-        return rest_adds_up(p, e->cancelled[id], family);
+    if (tp_cancelled_at_start(e, id))
+        return rest_adds_up(p, tp_cancelled_at_start(e, id), family);
     if (e->curves.curve[id])
         return p->varying[family][tp_curve_argument(e->program, &e->curves, id)];
     switch (node->op) {
@@ -369,7 +369,7 @@ static bool varies(const proof *p, int id, int family)
 static void visit(const proof *p, int id)
 {
     const ad_node *node = node_of(p, id);
-    const tp_cancelled *c = p->e->cancelled[id];
+    const tp_cancelled *c = tp_cancelled_at_start(p->e, id);
     for (int k = 0; k < node->n_in; k++)
         p->met[id] |= p->met[node->in[k]];
     for (int i = 0; c && i < c->n; i++)

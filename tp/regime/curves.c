@@ -230,14 +230,6 @@ static bool carries(const maker *m, const ad_node *node)
     return is_linear(node->op) && !grows;
 }
 
-/* Of a scale, a power of a fixed axis' size included. */
-static double factor_of(const maker *m, const ad_node *node)
-{
-    size_t fixed = node->op == AD_SCALE && node->axis.id ? ad_axis_fixed(m->program->graph, node->axis) : 0;
-    double scale = fixed > 0 ? node->c * pow((double)fixed, node->power) : node->c;
-    return node->op == AD_SCALE ? scale : node->op == AD_NEG ? -1 : 1;
-}
-
 /* The values of a node on the grid of its root, or, of a number without a width, of itself. */
 static void values_of(const maker *m, int id, double *values)
 {
@@ -284,7 +276,7 @@ static int make_curve(const maker *m, int id, ad_arena *arena, ad_error *error)
         node->function->derivatives[node->order](TP_CURVE_POINTS, values[0], curve->values);
     else if (is_linear(node->op))
         for (int k = 0; k < TP_CURVE_POINTS; k++)
-            curve->values[k] = factor_of(m, node) * values[0][k];
+            curve->values[k] = tp_linear_factor(m->program->graph, node) * values[0][k];
     else
         ad_loops_get(AD_DOUBLE)->op[node->op](TP_CURVE_POINTS, curve->values, values[0], values[1], node->c);
     curve->points = m->points;
@@ -308,7 +300,7 @@ static int visit(const maker *m, int id, ad_arena *arena, ad_error *error)
         bool curved = m->made->curve[node->in[0]] && m->program->widths[node->in[0]] > 0;
         roots[id] = roots[node->in[0]];
         m->linear[id] = !curved;
-        m->factors[id] = factor_of(m, node) * m->factors[node->in[0]];
+        m->factors[id] = tp_linear_factor(m->program->graph, node) * m->factors[node->in[0]];
         return curved ? make_curve(m, id, arena, error) : 0;
     } else if (ad_is_unary(node->op) || (vector && joins(node->op))) {
         int root = vector ? common_root(m, node) : node->in[0];

@@ -21,6 +21,8 @@ typedef struct {
     const tp_curve **curve; /* NULL: none */
 } tp_curves;
 
+/* What a linear node multiplies its operand by; of a scale, a power of a fixed axis' size included. */
+double tp_linear_factor(const ad_graph *graph, const ad_node *node);
 int tp_curves_make(const tp_program *program, ad_arena *arena, tp_curves *curves, ad_error *error);
 /* What the function of a node with a curve is called with. */
 int tp_curve_argument(const tp_program *program, const tp_curves *curves, int id);

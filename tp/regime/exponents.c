@@ -33,9 +33,12 @@ static double start_of_product(const tp_exponents *e, int id, tp_strips *own)
         return fmin(size - tp_strips_rarity(e, own) / 2, tp_normalised_bound(e, id));
     }
     bool centred = tp_product_centred(e, a, b, &node->over) || tp_is_random_matrix(e, a) || tp_is_random_matrix(e, b);
-    size = summed(e, size, own, &node->over, centred);
+    double sum = summed(e, size, own, &node->over, centred);
+    if (!centred)
+        sum = tp_split_sum(e, sum, summed(e, size, own, &node->over, true),
+                           tp_rest_of_sum(e, a, TP_AT_START, b, TP_AT_START, &node->over), &e->split[id]);
     tp_strips_none(e, own);
-    return size;
+    return sum;
 }
 
 /* What a node is the sum of, or made of otherwise: strips are kept that all parts have which lead. */
@@ -70,7 +73,11 @@ static double start_of_total(const tp_exponents *e, int id)
         if (mean > -INFINITY)
             return mean + widths + tp_exponent_of_fixed(e->program->graph, &node->over) / 2;
     }
-    return summed(e, peak(e, e->start[in], strips), strips, &node->over, e->centred[in]);
+    double size = peak(e, e->start[in], strips), sum = summed(e, size, strips, &node->over, e->centred[in]);
+    if (e->centred[in])
+        return sum;
+    return tp_split_sum(e, sum, summed(e, size, strips, &node->over, true),
+                        tp_rest_of_sum(e, in, TP_AT_START, -1, TP_AT_START, &node->over), &e->split[id]);
 }
 
 /* x - c x or x + c x, as of a gate's 1 - z, where c is a function of one vector, and x in the product may be negated:
@@ -153,8 +160,8 @@ static double start_of(const tp_exponents *e, int id)
     double a = node->n_in > 0 ? e->start[node->in[0]] : 0;
     tp_strips *own = tp_strips_of(e, e->narrow, id);
     tp_strips_none(e, own);
-    if (e->cancelled[id])
-        return start_of_cancelled(e, e->cancelled[id], own);
+    if (tp_cancelled_at_start(e, id))
+        return start_of_cancelled(e, tp_cancelled_at_start(e, id), own);
     if (curve) {
         int x = tp_curve_argument(e->program, &e->curves, id);
         e->gain[id] = tp_curve_slope(curve, e->start[x]);
@@ -307,10 +314,24 @@ static parts update_product(const tp_exponents *e, const ad_node *node, int own,
     return out;
 }
 
+/* The change by numbers' updates of node id, a sum over widths of a b: they change what cancels and what does not. */
+static double by_numbers(const tp_exponents *e, int id, double whole, double centred, int a, int b, tp_when when_b,
+                         const ad_shape *over)
+{
+    if (!e->numbers || tp_count_widths(e->program->graph, over) == 0)
+        return whole;
+    tp_split split = e->split_change[id];
+    double size = tp_split_sum(e, whole, centred, tp_rest_of_sum(e, a, TP_CHANGED_BY, b, when_b, over), &split);
+    if (e->linear && split > e->split_change[id])
+        e->split_change[id] = split;
+    return size;
+}
+
 /* The change of factor `own` times the other one; what was not changed of a random matrix meets everything
  * incoherently, also what it made itself (n^1/2 from there, n^1/2 from here). */
-static parts factor_change(const tp_exponents *e, const ad_node *node, int own, int other, tp_strips *to)
+static parts factor_change(const tp_exponents *e, int id, int own, int other, tp_strips *to)
 {
+    const ad_node *node = ad_node_of(e->program->graph, id);
     const tp_strips *moved = tp_strips_of(e, e->moved, own), *met = tp_strips_of(e, e->narrow, other);
     parts out = parts_of(e, own);
     tp_strips_none(e, to);
@@ -325,25 +346,34 @@ static parts factor_change(const tp_exponents *e, const ad_node *node, int own, 
     if (node->op == AD_MUL)
         return (parts){ high + size - tp_strips_rarity(e, to) / 2, out.free + there };
     bool random = tp_is_random_matrix(e, other) || (e->numbers && tp_product_centred(e, own, other, &node->over));
+    parts centred = { summed(e, high + size, to, &node->over, true),
+                      summed(e, out.free + size, met, &node->over, true) };
     out.narrow = summed(e, high + size, to, &node->over, random);
     out.free = summed(e, out.free + size, met, &node->over, random);
     tp_strips_none(e, to);
-    return as_free(out);
+    out = as_free(out);
+    if (!random)
+        out.free = by_numbers(e, id, out.free, as_free(centred).free, own, other, TP_AT_START, &node->over);
+    return out;
 }
 
-static parts product_change(const tp_exponents *e, const ad_node *node, tp_strips *own)
+static parts product_change(const tp_exponents *e, int id, tp_strips *own)
 {
+    const ad_node *node = ad_node_of(e->program->graph, id);
     parts sum = nothing;
     double widths = node->op == AD_CONTRACT ? tp_count_widths(e->program->graph, &node->over) : 0;
     tp_strips *one = e->work + e->words;
     for (int k = 0; k < 2; k++) {
-        parts change = factor_change(e, node, node->in[k], node->in[1 - k], one);
+        parts change = factor_change(e, id, node->in[k], node->in[1 - k], one);
         add_parts(e, &sum, own, change, one);
     }
     bool cancels = e->numbers && widths > 0 && tp_product_centred(e, node->in[0], node->in[1], &node->over);
+    double both = e->change[node->in[0]] + e->change[node->in[1]] + (cancels ? widths / 2 : widths) * e->log_n;
+    if (!cancels && !e->linear)
+        both =
+            by_numbers(e, id, both, both - widths / 2 * e->log_n, node->in[0], node->in[1], TP_CHANGED_BY, &node->over);
     if (!e->linear)
-        sum.free = fmax(sum.free,
-                        e->change[node->in[0]] + e->change[node->in[1]] + (cancels ? widths / 2 : widths) * e->log_n);
+        sum.free = fmax(sum.free, both);
     return sum;
 }
 
@@ -358,7 +388,7 @@ static parts param_change(const tp_exponents *e, int id, tp_strips *own)
 static parts gated_change(const tp_exponents *e, int id, int x, int gate, int factor, tp_strips *own)
 {
     tp_strips *one = e->work + e->words;
-    parts change = factor_change(e, ad_node_of(e->program->graph, gate), factor, x, one), sum = parts_of(e, x);
+    parts change = factor_change(e, gate, factor, x, one), sum = parts_of(e, x);
     sum.narrow += e->gain[id];
     sum.free += e->gain[id];
     tp_strips_join(e, own, tp_strips_of(e, e->moved, x));
@@ -366,15 +396,26 @@ static parts gated_change(const tp_exponents *e, int id, int x, int gate, int fa
     return sum;
 }
 
+/* The change of a term's sum over axes. */
+static parts total_change(const tp_exponents *e, int id, const tp_term *t)
+{
+    double change = e->change[t->id], centred = change + tp_term_total(e, t, true);
+    if (e->numbers && e->centred[t->id])
+        return (parts){ -INFINITY, centred };
+    double whole = change + tp_term_total(e, t, false);
+    return (parts){ -INFINITY, by_numbers(e, id, whole, centred, t->id, -1, TP_AT_START, &t->over) };
+}
+
 /* Of what is left of a sum of which terms cancel: of x - mean x the part of x's change that differs along the axes. */
-static parts cancelled_change(const tp_exponents *e, const tp_cancelled *c, tp_strips *own)
+static parts cancelled_change(const tp_exponents *e, int id, const tp_cancelled *c, tp_strips *own)
 {
     parts sum = nothing;
     double start = -INFINITY, factor = c->factor < 0 ? 0 : e->start[c->factor] * (c->divides ? -1 : 1);
     for (int i = 0; i < c->n; i++) {
         const tp_term *t = &c->terms[i];
-        parts one = t->over.rank > 0 && t->family < 0 ? as_free(parts_of(e, t->id)) : parts_of(e, t->id);
-        double scale = tp_term_scale(e, t) + tp_term_total(e, t, false) + factor;
+        bool sums = t->over.rank > 0 && t->family < 0;
+        parts one = sums ? total_change(e, id, t) : parts_of(e, t->id);
+        double scale = tp_term_scale(e, t) + factor;
         if (t->family >= 0 && e->change[t->id] > -INFINITY)
             scale += e->varying_change[t->family][t->id] - e->change[t->id];
         one.narrow += scale;
@@ -417,14 +458,33 @@ static parts bounded(const tp_exponents *e, int id, parts change)
     return !e->linear && most < INFINITY ? (parts){ -INFINITY, fmin(as_free(change).free, most) } : change;
 }
 
+static double summed_change(const tp_exponents *e, const ad_node *node, parts a, const tp_strips *moved, bool centred)
+{
+    a.narrow = summed(e, peak(e, a.narrow, moved), moved, &node->over, centred);
+    tp_strips_none(e, e->work);
+    a.free = summed(e, a.free, e->work, &node->over, centred);
+    return as_free(a).free;
+}
+
+static parts sum_over_axes_change(const tp_exponents *e, int id, parts a, const tp_strips *moved)
+{
+    const ad_node *node = ad_node_of(e->program->graph, id);
+    bool cancels = e->numbers && e->centred[node->in[0]];
+    double sum = summed_change(e, node, a, moved, cancels);
+    if (!cancels)
+        sum = by_numbers(e, id, sum, summed_change(e, node, a, moved, true), node->in[0], -1, TP_AT_START, &node->over);
+    return (parts){ -INFINITY, sum };
+}
+
 static parts change_of(const tp_exponents *e, int id, tp_strips *own)
 {
     const ad_node *node = ad_node_of(e->program->graph, id);
     int in = node->n_in > 0 ? node->in[0] : -1;
     parts a = in >= 0 ? parts_of(e, in) : nothing;
     const tp_strips *moved = in >= 0 ? tp_strips_of(e, e->moved, in) : NULL;
-    if (e->cancelled[id])
-        return cancelled_change(e, e->cancelled[id], own);
+    const tp_cancelled *cancelled = e->linear && e->by_drawn ? tp_cancelled_at_start(e, id) : e->cancelled[id];
+    if (cancelled)
+        return cancelled_change(e, id, cancelled, own);
     if (e->curves.curve[id])
         return function_change(e, id, own);
     switch (node->op) {
@@ -443,14 +503,11 @@ static parts change_of(const tp_exponents *e, int id, tp_strips *own)
         a.free = e->linear ? a.free : fmin(a.free, 0);
         return a;
     case AD_SUM:
-        a.narrow = summed(e, peak(e, a.narrow, moved), moved, &node->over, e->numbers && e->centred[in]);
-        tp_strips_none(e, e->work);
-        a.free = summed(e, a.free, e->work, &node->over, e->numbers && e->centred[in]);
-        return as_free(a);
+        return sum_over_axes_change(e, id, a, moved);
     case AD_MUL:
-        return bounded(e, id, product_change(e, node, own));
+        return bounded(e, id, product_change(e, id, own));
     case AD_CONTRACT:
-        return product_change(e, node, own);
+        return product_change(e, id, own);
     case AD_DIV:
         return bounded(e, id, quotient_change(e, node));
     default:
@@ -468,6 +525,7 @@ void tp_exponents_start(const tp_exponents *e)
                 memcpy(own, tp_strips_of(e, e->settled, id), e->words * sizeof *own);
             tp_strips_measure(e, id);
             tp_varying_start(e, id);
+            tp_mixed_start(e, id);
         }
 }
 
@@ -485,5 +543,6 @@ void tp_exponents_change(const tp_exponents *e)
         e->outside[id] = p.free;
         e->change[id] = tp_exponent_sum(p.narrow, p.free);
         tp_varying_change(e, id);
+        tp_mixed_change(e, id);
     }
 }

@@ -22,7 +22,20 @@ typedef struct {
     int n, factor;        /* all of it is times that node, or divided by it; -1: none */
     bool divides;
 } tp_cancelled;
-enum { TP_FAMILIES = 16, TP_MOST_TERMS = 16 };
+enum { TP_FAMILIES = 16, TP_MOST_TERMS = 16, TP_MOST_PARTS = 5 };
+
+/* Of a vector whose coordinates have signs of their own but for a part of them (mixed.c): the parts, of which the first
+ * has none. */
+typedef struct {
+    int n;
+    uint64_t *own;                    /* (n, signs): in entries of which a part's coordinates are odd */
+    int side;                         /* of a product: the factor that the parts are taken over from */
+    signed char to[2][TP_MOST_PARTS]; /* by operand and by part of that: which part it goes to */
+    double start[TP_MOST_PARTS], change[TP_MOST_PARTS]; /* sizes; changes are those by numbers */
+} tp_mixed;
+typedef enum { TP_AT_START, TP_CHANGED_BY, TP_NOW } tp_when;
+/* Of a sum over widths, what leads as n grows: what cancels, or the rest of its terms, or all of them alike. */
+typedef enum { TP_CENTRED, TP_REST, TP_WHOLE } tp_split;
 
 /* The logs of what the nodes of a program are in size at a width n. A power of n is what is left of them, divided by
  * log n, as n grows: at log n = TP_FAR constants are below what a double holds. */
@@ -33,10 +46,16 @@ typedef struct {
     uint64_t *own, *unmoved; /* (nodes, signs): the parameters of which its coordinates are odd in entries of their own,
                                 and those whose signs do not change it (symmetry.c) */
     size_t signs;            /* in words */
-    const int *first;        /* by node: the first that is the same function of the same nodes */
-    ad_shape *same;          /* by node: those of its axes along which it is the same, whatever the parameters are */
-    const tp_cancelled **cancelled; /* by node: NULL: no terms of it cancel (cancelled.c) */
-    ad_shape families[TP_FAMILIES]; /* axes over which a mean is taken off, */
+    tp_mixed **mixed;        /* by node; NULL: all its coordinates have signs of their own, or none has */
+    tp_split *split, *split_total, *split_change; /* by node: of a sum over widths, of that of all its coordinates, and
+                                                     of a sum's small change by numbers, the last that leads for one */
+    const double *initial;     /* by node: what all its coordinates start at, NAN: no one number (initial.c) */
+    const int *first;          /* by node: the first that is the same function of the same nodes, */
+    const int *first_at_start; /* and at the start, with what initial has */
+    ad_shape *same;            /* by node: those of its axes along which it is the same, whatever the parameters are */
+    const tp_cancelled **cancelled;          /* by node: NULL: no terms of it cancel (cancelled.c) */
+    const tp_cancelled **cancelled_at_start; /* by node: NULL: no more than these do at the start */
+    ad_shape families[TP_FAMILIES];          /* axes over which a mean is taken off, */
     int n_families;
     double *varying[TP_FAMILIES], *varying_change[TP_FAMILIES]; /* and by node the part of start and of change that a
                                                                    mean over them leaves, x - mean x (varying.c); */
@@ -65,6 +84,7 @@ typedef struct {
     int met;                   /* what the use met that the updates are of; -1: of all uses */
     double overlap;            /* the log of what a use that met other data does, as a share */
     bool linear;               /* changes are small beside what they change, whatever their sizes are */
+    bool by_drawn; /* and are by what initial has no number of: what cancels at the start, cancels in them */
 } tp_exponents;
 
 /* exponents.c. Fills in start, gain and narrow of all nodes that live. */
@@ -110,11 +130,17 @@ bool tp_takes_part(const ad_graph *graph, const ad_node *node, int k);
 /* Fails where something is divided by vectors of different powers that are together, given start at TP_FAR. */
 int tp_check_lanes(const tp_exponents *e, ad_arena *arena, ad_error *error);
 
-/* alike.c: fills in first. */
+/* initial.c: fills in initial; as_traced: no exponents of one's own scale parameters. */
+int tp_find_initial(tp_exponents *e, bool as_traced, ad_arena *arena, ad_error *error);
+
+/* alike.c, given initial: fills in first and first_at_start. */
 int tp_find_alike(tp_exponents *e, ad_arena *arena, ad_error *error);
 
-/* cancelled.c, given first: fills in same, cancelled and families, and makes room for what there is of these. */
+/* cancelled.c, given first and first_at_start: fills in same, both of cancelled, and families, and makes room for what
+ * there is of these. */
 int tp_find_cancelled(tp_exponents *e, ad_arena *arena, ad_error *error);
+/* What of a node cancels at the start; NULL: nothing. */
+const tp_cancelled *tp_cancelled_at_start(const tp_exponents *e, int id);
 /* Is the node the same along the axis, or without it? */
 bool tp_same_along(const tp_exponents *e, int id, ad_axis axis);
 /* Of a product with factors that are the same along the axes, the factor that is not; else the node. */
@@ -136,6 +162,24 @@ int tp_find_centred(tp_exponents *e, ad_arena *arena, bool *centred, ad_error *e
 bool tp_product_centred(const tp_exponents *e, int a, int b, const ad_shape *over);
 /* A matrix of two widths, whose entries are independent and of mean 0 at the start? */
 bool tp_is_random_matrix(const tp_exponents *e, int id);
+
+bool tp_widths_within(const ad_graph *graph, const ad_shape *part, const ad_shape *whole);
+/* Of node's operand k: are the node's coordinates along widths coordinates of its own? */
+bool tp_keeps_apart(const tp_exponents *e, const ad_node *node, int k);
+/* Is a product that of x and a random matrix, which mixes coordinates whose signs are independent into others whose
+ * signs are? */
+bool tp_mixes(const tp_exponents *e, int matrix, int x, const ad_node *node);
+
+/* mixed.c, given own and unmoved: fills in mixed, and makes room for split; */
+int tp_find_mixed(tp_exponents *e, ad_arena *arena, ad_error *error);
+/* sizes of a node's parts, given its own; */
+void tp_mixed_start(const tp_exponents *e, int id);
+void tp_mixed_change(const tp_exponents *e, int id);
+/* of a sum over axes of the product of two nodes (b < 0: of a alone), the size but for what cancels. */
+double tp_rest_of_sum(const tp_exponents *e, int a, tp_when when_a, int b, tp_when when_b, const ad_shape *over);
+/* A sum of the size `whole` where no terms cancel and `centred` where all do, of which `rest` does not. *split is set as
+ * n grows; at a width bounds of the rest, whose constants are loose, count where it leads alone. */
+double tp_split_sum(const tp_exponents *e, double whole, double centred, double rest, tp_split *split);
 
 /* arguments.c: marks vectors with a parameter in them that functions are called with, and counts them; -1 without
  * memory. */

@@ -29,13 +29,15 @@ typedef struct {
     tp_strips *gradient_rows[2];
     double *coherent; /* by node: the change but for what parameters without a width add, which is one number times what
                          was there: no coordinate of it knows what it meets */
-    double *kept;     /* by parameter: its update */
-    bool grows;       /* the output, at the start */
-    bool *arguments;  /* by node: listed as what a function is called with; it has no line */
-    double *fronts;   /* by node: tp_growing.front */
-    bool *zero;       /* by site: its gradient cancels exactly */
-    met_factors *met; /* by site */
-    double *most;     /* by node: the largest power of a size so far, at the start or of a change */
+    double *by_numbers;      /* and by those alone */
+    double *kept;            /* by parameter: its update */
+    bool grows;              /* the output, at the start */
+    bool *arguments;         /* by node: listed as what a function is called with; it has no line */
+    double *fronts;          /* by node: tp_growing.front */
+    bool *zero;              /* by site: its gradient cancels exactly */
+    tp_split *split;         /* by site: what leads of it along widths */
+    met_factors *met;        /* by site */
+    double *most;            /* by node: the largest power of a size so far, at the start or of a change */
     bool *growing, *factors; /* by node, of train: `most` is above 0; tp_growing.factor */
 } regime_job;
 
@@ -90,10 +92,10 @@ static void join_along(const tp_exponents *e, int node, ad_axis axis, tp_strips 
         tp_strips_join(e, to, tp_strips_of(e, e->narrow, node));
 }
 
-static double peak_of(const tp_exponents *e, int node, bool now)
+/* Of a node of this size. */
+static double peak_of(const tp_exponents *e, int node, double size)
 {
-    return (now ? tp_exponent_now(e, node) : e->start[node]) +
-           tp_strips_rarity(e, tp_strips_of(e, e->narrow, node)) / 2;
+    return size + tp_strips_rarity(e, tp_strips_of(e, e->narrow, node)) / 2;
 }
 
 /* ---- gradients ---- */
@@ -136,7 +138,8 @@ static int find_centred_sites(regime_job *j, ad_error *error)
     const tp_program *p = j->program;
     j->zero = ad_arena_alloc(j->arena, (size_t)p->n_sites + 1, sizeof *j->zero);
     j->met = ad_arena_alloc(j->arena, (size_t)p->n_sites + 1, sizeof *j->met);
-    if (!j->zero || !j->met)
+    j->split = ad_arena_alloc(j->arena, (size_t)p->n_sites + 1, sizeof *j->split);
+    if (!j->zero || !j->met || !j->split)
         return ad_fail(error, "regime: out of memory");
     for (int i = 0; i < p->n_sites; i++) {
         const ad_site *site = &p->sites[i];
@@ -152,21 +155,41 @@ static int find_centred_sites(regime_job *j, ad_error *error)
     return 0;
 }
 
-/* The sum of products d y over axes of so many coordinates, whose log is `entries`: by the central limit theorem where
- * they cancel at the start; what has changed has done so along what it meets. */
-static double product_of(const regime_job *j, int d, int y, bool now, const ad_shape *summed, double entries)
+/* Of d y, of which y may be missing, at the start or by these changes. */
+static double product_size(const regime_job *j, int d, int y, const double *changes)
 {
     const tp_exponents *e = &j->e;
-    bool centred = entries > 0 && (y < 0 ? e->centred[d] : tp_product_centred(e, d, y, summed));
-    double size = peak_of(e, d, now && !centred) + (y >= 0 ? peak_of(e, y, now && !centred) : 0);
-    if (!centred)
-        return size + entries;
-    size += entries / 2;
+    double by_d = changes ? fmax(e->start[d], changes[d]) : e->start[d];
+    if (y < 0)
+        return peak_of(e, d, by_d);
+    return peak_of(e, d, by_d) + peak_of(e, y, changes ? fmax(e->start[y], changes[y]) : e->start[y]);
+}
+
+/* The sum of products d y over axes of so many coordinates, whose log is `entries`: by the central limit theorem where
+ * they cancel at the start; what has changed has done so along what it meets. */
+static double product_of(const regime_job *j, int i, bool now, const ad_shape *summed, double entries)
+{
+    const tp_exponents *e = &j->e;
+    const ad_site *site = &j->program->sites[i];
+    int d = site->delta.id, y = site->y.graph ? site->y.id : -1;
+    bool all = y < 0 ? e->centred[d] : tp_product_centred(e, d, y, summed);
+    double size = product_size(j, d, y, now ? j->by_numbers : NULL), rest = -INFINITY;
+    double whole = now ? product_size(j, d, y, e->change) : size;
+    if (!(entries > 0))
+        return whole + entries;
+    if (!all) {
+        tp_when when = now ? TP_NOW : TP_AT_START;
+        rest = tp_rest_of_sum(e, d, when, y, when, summed);
+        if (!now)
+            return tp_split_sum(e, whole + entries, size + entries / 2, rest, &j->split[i]);
+        if (j->split[i] == TP_WHOLE)
+            return whole + entries;
+    }
+    size = fmin(tp_exponent_sum(size + entries / 2, rest), whole + entries);
     if (!now)
         return size;
     double by_d = j->coherent[d] - e->start[d], by_y = y >= 0 ? j->coherent[y] - e->start[y] : -INFINITY;
-    double both = peak_of(e, d, true) + (y >= 0 ? peak_of(e, y, true) : 0) + entries;
-    return fmax(size, both + fmin(fmax(by_d, by_y), 0));
+    return fmax(size, whole + entries + fmin(fmax(by_d, by_y), 0));
 }
 
 /* Of what a delta meets that a mean has been taken off, the part that differs along the axes of the mean, as a
@@ -202,7 +225,8 @@ static double site_gradient(const regime_job *j, const ad_site *site, bool now, 
             join_along(e, y, summed.axes[k], e->work);
         }
     double entries = tp_count_widths(graph, &summed) * e->log_n - tp_strips_rarity(e, e->work);
-    double size = product_of(j, d, y, now, &summed, entries) + e->front[site->param.id] + part_met(j, site, now);
+    double size = product_of(j, (int)(site - j->program->sites), now, &summed, entries) + e->front[site->param.id] +
+                  part_met(j, site, now);
     for (int k = 0; rows && k < 2; k++)
         tp_strips_none(e, rows[k]);
     for (int k = 0; rows && k < own->rank && side < 2; k++)
@@ -372,6 +396,7 @@ static void change_nodes(regime_job *j)
     if (any) {
         change_by(j, true);
         memcpy(e->by_numbers, e->change, size);
+        memcpy(j->by_numbers, e->change, size);
     }
     e->numbers = false;
     change_by(j, false);
@@ -399,8 +424,11 @@ static bool step(regime_job *j, bool now)
 
 static void forget(const regime_job *j)
 {
-    for (int id = 0; id < j->program->n_nodes; id++)
-        j->coherent[id] = j->e.change[id] = j->e.update[id] = j->e.others[id] = -INFINITY;
+    for (int id = 0; id < j->program->n_nodes; id++) {
+        j->coherent[id] = j->by_numbers[id] = j->e.change[id] = j->e.update[id] = j->e.others[id] = -INFINITY;
+        for (int part = 0; j->e.mixed[id] && part < TP_MOST_PARTS; part++)
+            j->e.mixed[id]->change[part] = -INFINITY;
+    }
 }
 
 /* What a vector's coordinates have changed by so far. */
@@ -451,9 +479,12 @@ static void respond_to(regime_job *j, const tp_regime *r, int k, double *parts)
 static void respond(regime_job *j, const tp_regime *r, double *parts)
 {
     j->e.linear = true;
-    for (int k = 0; k < j->n_params; k++)
+    for (int k = 0; k < j->n_params; k++) {
+        j->e.numbers = is_number(j, k);
+        j->e.by_drawn = isnan(j->e.initial[nn_param(j->program->net, k).id]);
         respond_to(j, r, k, parts);
-    j->e.linear = false;
+    }
+    j->e.linear = j->e.numbers = false;
 }
 
 /* The power of n that a size has, at TP_FAR. */
@@ -903,6 +934,7 @@ static int prepare(regime_job *j, ad_error *error)
     j->e.front = numbers(j, n, 0);
     j->fronts = numbers(j, n, 0);
     j->coherent = numbers(j, n, -INFINITY);
+    j->by_numbers = numbers(j, n, -INFINITY);
     j->kept = numbers(j, j->n_params, -INFINITY);
     j->most = numbers(j, n, -INFINITY);
     j->growing = ad_arena_alloc(j->arena, (size_t)n + 1, sizeof *j->growing);
@@ -910,10 +942,11 @@ static int prepare(regime_job *j, ad_error *error)
     j->rates = numbers(j, j->n_params, 0);
     j->effects = numbers(j, j->n_params, 0);
     j->gradients = numbers(j, j->n_params, -INFINITY);
-    if (!centred || !j->e.front || !j->fronts || !j->coherent || !j->kept || !j->most || !j->growing || !j->factors ||
-        !j->rates || !j->effects || !j->gradients)
+    if (!centred || !j->e.front || !j->fronts || !j->coherent || !j->by_numbers || !j->kept || !j->most ||
+        !j->growing || !j->factors || !j->rates || !j->effects || !j->gradients)
         return ad_fail(error, "regime: out of memory");
-    if (tp_find_centred(&j->e, j->arena, centred, error) || tp_find_alike(&j->e, j->arena, error) ||
+    if (tp_find_centred(&j->e, j->arena, centred, error) || tp_find_mixed(&j->e, j->arena, error) ||
+        tp_find_initial(&j->e, !j->spec->abc, j->arena, error) || tp_find_alike(&j->e, j->arena, error) ||
         tp_find_cancelled(&j->e, j->arena, error) || find_centred_sites(j, error) ||
         tp_curves_make(j->program, j->arena, &j->e.curves, error) || tp_strips_make(&j->e, j->arena, error))
         return -1;

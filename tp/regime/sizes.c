@@ -21,6 +21,13 @@ double tp_exponent_of_axis(const tp_exponents *e, ad_axis axis, double p)
     return tp_is_width(graph, axis) ? p * e->log_n : fixed > 0 ? p * log((double)fixed) : 0;
 }
 
+double tp_linear_factor(const ad_graph *graph, const ad_node *node)
+{
+    size_t fixed = node->op == AD_SCALE && node->axis.id ? ad_axis_fixed(graph, node->axis) : 0;
+    double scale = fixed > 0 ? node->c * pow((double)fixed, node->power) : node->c;
+    return node->op == AD_SCALE ? scale : node->op == AD_NEG ? -1 : 1;
+}
+
 double tp_exponent_of_scale(const tp_exponents *e, const ad_node *node)
 {
     return log(fabs(node->c)) + tp_exponent_of_axis(e, node->axis, node->power);

@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-static bool own_widths_within(const ad_graph *graph, const ad_shape *part, const ad_shape *whole)
+bool tp_widths_within(const ad_graph *graph, const ad_shape *part, const ad_shape *whole)
 {
     for (int k = 0; k < part->rank; k++)
         if (tp_is_width(graph, part->axes[k]) && !ad_has(whole, part->axes[k]))
@@ -36,19 +36,22 @@ bool tp_is_random_matrix(const tp_exponents *e, int id)
 /* The entries of a, one for each coordinate of a product along these axes, that b does not know of. */
 static uint64_t product_own(const tp_exponents *e, int a, int b, const ad_shape *along, size_t i)
 {
-    bool has_all = own_widths_within(e->program->graph, along, shape_of(e, a));
+    bool has_all = tp_widths_within(e->program->graph, along, shape_of(e, a));
     return has_all ? set_of(e, e->own, a)[i] & set_of(e, e->unmoved, b)[i] : 0;
 }
 
-/* A random matrix mixes coordinates whose signs are independent into others whose signs are. */
-static uint64_t mixed_own(const tp_exponents *e, int matrix, int x, const ad_node *node, size_t i)
+bool tp_mixes(const tp_exponents *e, int matrix, int x, const ad_node *node)
 {
     const ad_graph *graph = e->program->graph;
     ad_shape both = ad_shape_union(shape_of(e, matrix), shape_of(e, x));
     ad_shape rest = ad_shape_minus(&both, shape_of(e, matrix));
-    bool one = tp_is_random_matrix(e, matrix) && tp_count_widths(graph, &node->over) == 1 &&
-               tp_count_widths(graph, &rest) == 0;
-    return one ? set_of(e, e->own, x)[i] & set_of(e, e->unmoved, matrix)[i] : 0;
+    return tp_is_random_matrix(e, matrix) && tp_count_widths(graph, &node->over) == 1 &&
+           tp_count_widths(graph, &rest) == 0;
+}
+
+static uint64_t mixed_own(const tp_exponents *e, int matrix, int x, const ad_node *node, size_t i)
+{
+    return tp_mixes(e, matrix, x, node) ? set_of(e, e->own, x)[i] & set_of(e, e->unmoved, matrix)[i] : 0;
 }
 
 static void visit_product(const tp_exponents *e, const ad_node *node, int id)
@@ -76,10 +79,9 @@ static bool is_linear(ad_op op)
     return op == AD_ADD || op == AD_SUB || op == AD_SUM || op == AD_SLICE || op == AD_CONCAT || tp_renames(op);
 }
 
-/* Of node's operand k: are the node's coordinates along widths coordinates of its own? */
-static bool keeps_apart(const tp_exponents *e, const ad_node *node, int k)
+bool tp_keeps_apart(const tp_exponents *e, const ad_node *node, int k)
 {
-    return renames_axes(node->op) || own_widths_within(e->program->graph, &node->shape, shape_of(e, node->in[k]));
+    return renames_axes(node->op) || tp_widths_within(e->program->graph, &node->shape, shape_of(e, node->in[k]));
 }
 
 static void visit(const tp_exponents *e, int id)
@@ -95,7 +97,7 @@ static void visit(const tp_exponents *e, int id)
     }
     for (int k = 0; k < node->n_in; k++)
         for (size_t i = 0; i < e->signs; i++) {
-            uint64_t of_it = odd && keeps_apart(e, node, k) ? set_of(e, e->own, node->in[k])[i] : 0;
+            uint64_t of_it = odd && tp_keeps_apart(e, node, k) ? set_of(e, e->own, node->in[k])[i] : 0;
             own[i] = k ? own[i] & of_it : of_it;
             unmoved[i] &= set_of(e, e->unmoved, node->in[k])[i] | (even ? set_of(e, e->own, node->in[k])[i] : 0);
         }
@@ -106,7 +108,7 @@ static bool adds_centred(const tp_exponents *e, const ad_node *node, const bool 
 {
     bool all = is_linear(node->op) && node->n_in > 0;
     for (int k = 0; all && k < node->n_in; k++)
-        all = centred[node->in[k]] && keeps_apart(e, node, k);
+        all = centred[node->in[k]] && tp_keeps_apart(e, node, k);
     return all;
 }
 

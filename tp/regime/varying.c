@@ -64,7 +64,12 @@ double tp_term_total(const tp_exponents *e, const tp_term *t, bool centred)
 double tp_term_start(const tp_exponents *e, const tp_term *t)
 {
     double size = t->family >= 0 ? e->varying[t->family][t->id] : e->start[t->id];
-    return size + tp_term_total(e, t, e->centred[t->id]) + tp_term_scale(e, t);
+    double sum = size + tp_term_total(e, t, e->centred[t->id]);
+    if (t->family < 0 && !e->centred[t->id] && t->over.rank > 0) {
+        double rest = tp_rest_of_sum(e, t->id, TP_AT_START, -1, TP_AT_START, &t->over);
+        sum = tp_split_sum(e, sum, size + tp_term_total(e, t, true), rest, &e->split_total[t->id]);
+    }
+    return sum + tp_term_scale(e, t);
 }
 
 /* Of such a node, at the start or of its change: of x - mean x over some axes the part that differs along others is no

@@ -52,6 +52,8 @@ static void print_line(const coordinate_check *c, int v, coordinate_kind kind)
     print_limit(l);
     if (l.underived)
         printf("   not derived: %s", l.underived);
+    else if (l.lost)
+        printf("   not told: the update is lost in rounding of %s; try a larger --rate", l.lost);
     else if (!l.agrees)
         print_place(g->where);
     printf("\n");
@@ -126,7 +128,9 @@ static cJSON *tell_line(const coordinate_check *c, int v, coordinate_line l, con
     json_put(one, "fitted", json_number(l.fitted));
     json_put(one, "interval", json_array((double[]){ l.fitted - l.half, l.fitted + l.half }, &(size_t){ 2 }, 1));
     json_put(one, "zero", cJSON_CreateBool(l.zero));
-    json_put(one, "agrees", l.underived ? cJSON_CreateNull() : cJSON_CreateBool(l.agrees));
+    json_put(one, "agrees", l.underived || l.lost ? cJSON_CreateNull() : cJSON_CreateBool(l.agrees));
+    if (l.lost)
+        json_put(one, "lost", cJSON_CreateString(l.lost));
     if (l.underived)
         json_put(one, "not_derived", cJSON_CreateString(l.underived));
     return one;

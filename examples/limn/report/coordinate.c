@@ -1,6 +1,7 @@
 /* coordinate.c: the coordinate check: networks are trained, and powers of n fitted to what they show. */
 #include "examples/limn/report/report.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -13,7 +14,8 @@ enum {
 };
 enum { USUAL = 4 };
 static const size_t usual_widths[USUAL] = { 128, 256, 512, 1024 }, narrow[USUAL] = { 16, 32, 64, 128 };
-static const double usual_rate = 1e-4, slack = 0.1, tiny = 1e-9;
+static const double usual_rate = 1e-4, slack = 0.1, tiny = 1e-9, roundings = 1e3;
+static const double too_small = 1e-4;   /* a part of a change, to be told from terms of lower order */
 static const double apart = 0.02;       /* slopes at the widths that are told from the powers that they tend to */
 static const double negligible = 1e-30; /* Adam's epsilon: gradients that fall with n would sink below the usual one */
 const char *const coordinate_kinds[COORDINATE_KINDS] = { "size", "change" };
@@ -256,6 +258,21 @@ static int set_targets(const job *j, nn_model *start, size_t n, ad_error *error)
     return 0;
 }
 
+/* Updates of numbers at 1 by 1e-15 are a few of their roundings, and tell no power. */
+static void note_lost(const coordinate_check *c, nn_model *start, nn_model *trained)
+{
+    for (int param = 0; param < c->regime.n_params; param++) {
+        size_t count;
+        const double *a = nn_param_values(start, param, &count), *b = nn_param_values(trained, param, &count);
+        double most = 0, change = 0;
+        for (size_t i = 0; i < count; i++) {
+            most = fmax(most, fabs(a[i]));
+            change = fmax(change, fabs(b[i] - a[i]));
+        }
+        c->lost[param] = c->lost[param] || change < roundings * DBL_EPSILON * most;
+    }
+}
+
 /* Every network has a seed of its own. */
 static int train_one(const job *j, int k, long s, ad_error *error)
 {
@@ -278,6 +295,8 @@ static int train_one(const job *j, int k, long s, ad_error *error)
         status = set_targets(j, models[0], c->widths[k], error);
     if (!status)
         status = nn_fit(models[1], &j->data, &spec, NULL, error);
+    if (!status)
+        note_lost(c, models[0], models[1]);
     if (!status)
         status = measure_one(j, models, k, s, error);
     for (int i = 0; i < 3; i++)
@@ -375,7 +394,10 @@ int coordinate_measure(const options *o, const nn_net *net, const tp_program *pr
     size_t count =
         (size_t)c->regime.n_vectors * (size_t)(BY_PARAM + c->regime.n_params) * (size_t)c->n_widths * (size_t)c->seeds;
     if (!status)
-        status = (c->logs = ad_alloc(count, sizeof *c->logs, "a coordinate check", error)) ? 0 : -1;
+        status = (c->logs = ad_alloc(count, sizeof *c->logs, "a coordinate check", error)) &&
+                         (c->lost = ad_alloc((size_t)c->regime.n_params, sizeof *c->lost, "a coordinate check", error))
+                     ? 0
+                     : -1;
     status = status || train_all(&j, error) ? -1 : 0;
     ad_free(j.labels);
     if (status)
@@ -387,6 +409,7 @@ void coordinate_free(coordinate_check *c)
 {
     tp_regime_free(&c->regime);
     ad_free(c->logs);
+    ad_free(c->lost);
     *c = (coordinate_check){ 0 };
 }
 
@@ -495,13 +518,27 @@ static void derive(const coordinate_check *c, int v, coordinate_kind kind, coord
         line->underived = "it grows faster than any power";
 }
 
+/* Of the parameters that lead, the one whose update changes most at the widest width; -1: none leads. */
+static int largest_leader(const coordinate_check *c, int v)
+{
+    int most = -1;
+    for (int param = 0; param < c->regime.n_params; param++)
+        if (coordinate_leads(c, v, param) && (most < 0 || log_mean(c, v, BY_PARAM + param, c->n_widths - 1) >
+                                                              log_mean(c, v, BY_PARAM + most, c->n_widths - 1)))
+            most = param;
+    return most;
+}
+
 coordinate_line coordinate_fit(const coordinate_check *c, int v, coordinate_kind kind)
 {
     double together;
     coordinate_line line = fit(c, v, (int)kind, &together);
     derive(c, v, kind, &line);
     bool vanishes = isinf(line.derived) && line.derived < 0;
-    line.agrees = !line.underived && (line.zero ? vanishes : fabs(line.fitted - line.derived) <= together + slack);
+    int most = kind == COORDINATE_CHANGE ? largest_leader(c, v) : -1;
+    line.lost = most >= 0 && c->lost[most] ? c->regime.params[most].name : NULL;
+    line.agrees =
+        !line.underived && !line.lost && (line.zero ? vanishes : fabs(line.fitted - line.derived) <= together + slack);
     return line;
 }
 
@@ -509,7 +546,9 @@ coordinate_line coordinate_part(const coordinate_check *c, int v, int param)
 {
     double together;
     coordinate_line line = { .derived = part(c, v, param), .agrees = true };
-    if (!isfinite(line.derived) || coordinate_leads(c, v, param))
+    int widest = c->n_widths - 1;
+    double beside = log_mean(c, v, BY_PARAM + param, widest) - log_mean(c, v, WHOLE, widest);
+    if (!isfinite(line.derived) || coordinate_leads(c, v, param) || c->lost[param] || beside < log(too_small))
         return line;
     line = fit(c, v, BY_PARAM + param, &together);
     const tp_growing *g = &c->regime.vectors[v];
@@ -521,7 +560,7 @@ coordinate_line coordinate_part(const coordinate_check *c, int v, int param)
 
 static bool disagrees(coordinate_line l)
 {
-    return !l.agrees && !l.underived;
+    return !l.agrees && !l.underived && !l.lost;
 }
 
 bool coordinate_agrees(const coordinate_check *c)

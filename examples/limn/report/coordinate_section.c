@@ -27,7 +27,10 @@ static void write_line(coordinate_line l, const char *says, FILE *out)
     const char *before = l.zero || l.unfit || *says ? ": " : "";
     if (l.underived)
         fprintf(out, "%snot derived, as %s", before, l.underived);
-    else if (!l.agrees)
+    else if (l.lost) {
+        fprintf(out, "%snot told, as the update is lost in rounding of ", before);
+        report_escape(out, l.lost, strlen(l.lost));
+    } else if (!l.agrees)
         fprintf(out, "%snot as derived", before);
     fputs("</td></tr>\n", out);
 }

@@ -150,12 +150,14 @@ typedef struct coordinate_check {
     long seeds, steps;
     double rate;
     double *logs; /* (vectors, rows, widths, seeds): log of the root mean square */
+    bool *lost;   /* by parameter: in some network its update is near the rounding of what it is added to */
 } coordinate_check;
 
 typedef struct {
     double derived, fitted, half; /* powers of n, derived -INFINITY: it is 0; half of Student's 95 % interval */
     double limit;                 /* the derived power as n grows, where `derived` is the slope at these widths */
     const char *underived;        /* why no power is derived, and none can agree; NULL: it is */
+    const char *lost;             /* a parameter that makes the change, whose update is lost: nothing can agree */
     bool agrees;                  /* derived, and within 0.1 beyond an interval such that all lines' hold together at
                                      95 %; or derived to be 0, and 0 */
     bool zero;                    /* every network has 0 there, which goes with no power: nothing is fitted */
@@ -186,7 +188,8 @@ double coordinate_share(const coordinate_check *check, int vector);
 enum { COORDINATE_TEXT = 200 };
 /* "by dense2.weight, 0.41 of it at n = 512", where others change it, too; else nothing. */
 void coordinate_leaders(const coordinate_check *check, int vector, char text[COORDINATE_TEXT]);
-/* The change by one that does not count: it agrees unless it grows faster than the vector's change is derived to. */
+/* The change by one that does not count: it agrees unless it is 1e-4 of the whole or more, and grows faster than the
+ * vector's change is derived to. */
 coordinate_line coordinate_part(const coordinate_check *check, int vector, int param);
 /* Nothing that is derived disagrees. */
 bool coordinate_agrees(const coordinate_check *check);

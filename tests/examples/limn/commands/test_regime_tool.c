@@ -158,6 +158,30 @@ Test(regime_tool, checks_what_is_zero)
     fails("regime mlp --data digits --check --steps 0", 2, "a step at least");
 }
 
+/* A number s whose gradient is 1e-12 times those of others: 1 + 1e-4 ds is 1 in some networks and the next double in
+ * others, which tells no power, until the rate is larger. */
+Test(regime_tool, tells_updates_that_are_lost_in_rounding)
+{
+    static const char net[] = "#include \"limn.h\"\n"
+                              "ad_var limn_network(nn_net *net, ad_var x)\n"
+                              "{\n"
+                              "    ad_axis n = nn_width(net, \"n\");\n"
+                              "    ad_init one = { .mean = 1, .rate = 1, .multiplier = 1 };\n"
+                              "    ad_var s = ad_param(nn_graph(net), \"s\", (ad_shape){ 0 }, one), h = "
+                              "ad_relu(nn_dense(net, \"first\", x, n));\n"
+                              "    ad_var f = nn_readout(net, \"other\", ad_tanh(ad_mul(h, s)));\n"
+                              "    return ad_add(nn_readout(net, \"readout\", h), ad_scale(f, 1e-12));\n"
+                              "}\n";
+    put("rounded.c", net, sizeof net - 1);
+    outcome r = works("regime rounded.c --data digits --check --widths 16,32,64,128 --seeds 8");
+    cr_expect(strstr(r.out, "lost in rounding of s; try a larger --rate") && !strstr(r.out, "not as derived"), "%s",
+              r.out);
+    r = works(
+        "regime rounded.c --data digits --check --widths 16,32,64,128 --seeds 8 --rate 1e4 --freeze readout.weight "
+        "--freeze first.weight --freeze other.weight");
+    cr_expect(!strstr(r.out, "lost in rounding"), "%s", r.out);
+}
+
 /* A function without a derivative hands no gradient on: what is exactly 0 is told in words. */
 Test(regime_tool, tells_what_is_exactly_zero)
 {
