@@ -244,7 +244,8 @@ static ad_var saturating(nn_net *net, ad_var input)
 }
 
 /* tanh(n^1/2 (g a - a) + W a): the first part is 0 at the start, and saturates nothing. Its gain learns by n^1/2 times
- * a readout's entry, by which tanh changes at once, not by n^-1/4; by the first layer alone it changes as without it. */
+ * a readout's entry, by which tanh changes at once and not by n^-1/4; by the first layer alone it changes as it does
+ * without that part. */
 Test(regime_gains, what_is_0_at_the_start_saturates_nothing)
 {
     for (way = 0; way < WAYS; way++) {

@@ -177,8 +177,8 @@ void tp_mixed_start(const tp_exponents *e, int id);
 void tp_mixed_change(const tp_exponents *e, int id);
 /* of a sum over axes of the product of two nodes (b < 0: of a alone), the size but for what cancels. */
 double tp_rest_of_sum(const tp_exponents *e, int a, tp_when when_a, int b, tp_when when_b, const ad_shape *over);
-/* A sum of the size `whole` where no terms cancel and `centred` where all do, of which `rest` does not. *split is set as
- * n grows; at a width bounds of the rest, whose constants are loose, count where it leads alone. */
+/* A sum of the size `whole` where no terms cancel and `centred` where all do, of which `rest` does not. As n grows
+ * *split is set; at a width bounds of the rest, whose constants are loose, count where it leads alone. */
 double tp_split_sum(const tp_exponents *e, double whole, double centred, double rest, tp_split *split);
 
 /* arguments.c: marks vectors with a parameter in them that functions are called with, and counts them; -1 without

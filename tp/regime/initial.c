@@ -1,6 +1,6 @@
-/* initial.c: what is one number at the start in all coordinates, whatever is drawn: parameters that start at a constant,
- * as gains at 1, functions of these, and what they are 0 with. By such numbers sums may cancel at the start that do not
- * afterwards, g h - h for a gain g = 1: what is called with them is not saturated. */
+/* initial.c: what is one number at the start in all coordinates, whatever is drawn: parameters that start at a
+ * constant, as gains at 1, functions of these, and what they are 0 with. By such numbers sums may cancel at the start
+ * that do not afterwards, g h - h for a gain g = 1: what is called with them is not saturated. */
 #include "tp/regime/exponents.h"
 
 #include "autodiff/plan/plan.h"
