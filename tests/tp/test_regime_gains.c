@@ -51,12 +51,15 @@ static int param_of(const traced *t, const char *name)
     return -1;
 }
 
-/* What one small step changes: of parameter k, or, k < 0, in the vector v: mean logs of root mean squares over seeds,
+static double rate = 1e-6;
+static long steps = 1;
+
+/* What steps change: of parameter k, or, k < 0, in the vector v: mean logs of root mean squares over seeds,
  * at a width. Log |N(0, 1)| has a deviation of 1.11: of SEEDS at both widths the slope's is 1.11 (2 / 64)^(1/2) / log 8
  * = 0.094 at most. */
 static double log_change(const traced *t, int k, int v, size_t n)
 {
-    const nn_fit_spec fit = { .loss = NN_SQUARE, .optimizer = NN_SGD, .rate = 1e-6, .steps = 1 };
+    const nn_fit_spec fit = { .loss = NN_SQUARE, .optimizer = NN_SGD, .rate = rate, .steps = steps };
     static double h[2][MOST];
     double sum = 0;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
@@ -139,6 +142,21 @@ Test(regime_gains, gradients_of_numbers_behind_normalisation_are_as_derived)
         traced t = trace(normalised, NN_NTK, NN_SGD);
         double shown = slope(&t, param_of(&t, "g1"), 0);
         cr_expect_float_eq(shown, 0, 0.35, "%d: %g", form, shown); /* 0.5 where its terms add up */
+        release(&t);
+    }
+}
+
+/* Nor do four steps of a rate that trains, after which the numbers have changed by order one. */
+Test(regime_gains, numbers_behind_normalisation_train_at_order_one)
+{
+    rate = 0.05;
+    steps = 4;
+    for (form = 0; form < FORMS; form++) {
+        traced t = trace(normalised, NN_NTK, NN_SGD);
+        int f = t.r.n_vectors - 1;
+        double shown = slope(&t, -1, f);
+        cr_expect_float_eq(t.r.vectors[f].several, 0, 1e-9, "%d: %g", form, t.r.vectors[f].several);
+        cr_expect_float_eq(shown, 0, 0.25, "%d: %g", form, shown);
         release(&t);
     }
 }
@@ -262,4 +280,23 @@ Test(regime_gains, what_is_0_at_the_start_saturates_nothing)
                                t.r.params[param_of(&t, "first.weight")].change);
         release(&t);
     }
+}
+
+/* ---- functions of numbers ---- */
+/* What a function of a number makes is traced anew for each sample; scales that have moved into products stay what
+ * vectors are told times: of a last layer without a function, n^-1/2 W x, and not W x. */
+static ad_var read_out_linearly(nn_net *net, ad_var input)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_tanh(ad_mul(nn_dense(net, "first", input, n), ad_exp(number(net, "s", 0))));
+    return nn_readout(net, "readout", nn_dense(net, "second", h, n));
+}
+
+Test(regime_gains, vectors_behind_functions_of_numbers_keep_their_scales)
+{
+    traced t = trace(read_out_linearly, NN_NTK, NN_SGD);
+    cr_expect(strstr(t.r.verdict, "stable, with feature learning") == t.r.verdict, "%s", t.r.verdict);
+    for (int v = 0; v < t.r.n_vectors; v++)
+        cr_expect_float_eq(t.r.vectors[v].start, 0, 1e-9, "%s: %g", t.r.vectors[v].name, t.r.vectors[v].start);
+    release(&t);
 }

@@ -98,7 +98,8 @@ ad_var tp_rewrite(ad_var output, ad_axis batch)
         r.learns[id] = node->op == AD_PARAM;
         for (int k = 0; k < node->n_in; k++)
             r.learns[id] |= r.learns[node->in[k]];
-        if (r.lives[id] && node->n_in > 0 && (r.becomes[id] = rewrite_node(&r, id)) < 0)
+        bool moved = node->moved && r.lives[node->in[0]]; /* read by nothing, and tells what its operand is times */
+        if ((r.lives[id] || moved) && node->n_in > 0 && (r.becomes[id] = rewrite_node(&r, id)) < 0)
             return (ad_var){ graph, -1 };
     }
     return (ad_var){ graph, r.becomes[output.id] };
