@@ -12,8 +12,10 @@
  * coherently, n; an average over coordinates by the law of large numbers, n, unless each is odd in random entries of
  * its own: one sign that all share does not cancel. Where preactivations grow, derivatives of bounded functions are of
  * order one in a falling share of the units, whose updates are made of the same derivatives (strips.c); a positively
- * homogeneous function's are not. Sums are taken to be as large as their largest term; what cancels as the trace shows,
- * is left out, in x - mean x all that is the same along the axes of the mean; what else cancels, is bounded from above.
+ * homogeneous function's are not. A number that all coordinates share, learned or computed, changes what it multiplies
+ * by one factor: sums that cancelled still do. Sums are taken to be as large as their largest term; what cancels as the
+ * trace shows, is left out, in x - mean x all that is the same along the axes of the mean; what else cancels, is
+ * bounded from above.
  * A bound is no size to divide by: that is an error, "not known". The loss is the square loss without weight decay;
  * inputs, targets and the number of steps do not grow.
  *

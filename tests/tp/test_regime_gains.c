@@ -161,6 +161,35 @@ Test(regime_gains, numbers_behind_normalisation_train_at_order_one)
     }
 }
 
+/* ---- numbers that the network computes ---- */
+/* Layers times s = tanh(<q, k> n^-1/2): s changes by order one in the NTK scale, as its gradient is of that order, and
+ * multiplies what was there. So do the layers, and nothing grows from one of them to the next. */
+static ad_var scaled_by_products(nn_net *net, ad_var input)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var h = ad_relu(nn_dense(net, "first", input, n));
+    for (int layer = 1; layer <= 2; layer++) {
+        ad_var q = nn_dense(net, nn_name(net, "q%d", layer), h, n), k = nn_dense(net, nn_name(net, "k%d", layer), h, n);
+        ad_var s = ad_tanh(ad_scale_by(ad_sum(ad_mul(q, k), ad_shape_of(n)), 1, n, -0.5));
+        h = ad_relu(nn_dense(net, nn_name(net, "dense%d", layer), ad_mul(h, s), n));
+    }
+    return nn_readout(net, "readout", h);
+}
+
+Test(regime_gains, numbers_that_the_network_computes_change_what_was_there)
+{
+    traced t = trace(scaled_by_products, NN_NTK, NN_SGD);
+    int f = t.r.n_vectors - 1;
+    cr_expect(strstr(t.r.verdict, "stable, with feature learning") == t.r.verdict, "%s", t.r.verdict);
+    cr_expect_float_eq(t.r.vectors[f - 1].response, 0, 1e-9, "%g", t.r.vectors[f - 1].response);
+    cr_expect_float_eq(t.r.vectors[f - 1].several, 0, 1e-9, "%g", t.r.vectors[f - 1].several);
+    rate = 0.1;
+    steps = 4;
+    double shown = slope(&t, -1, f);
+    cr_expect_float_eq(shown, 0, 0.25, "%g", shown);
+    release(&t);
+}
+
 /* ---- a part that adds up ---- */
 /* n^-1/2 sum relu(h) (v + n^-p c): n^(1/2 - p) or 1, whichever is larger. */
 static double falls;

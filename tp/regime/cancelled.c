@@ -370,8 +370,8 @@ int tp_find_cancelled(tp_exponents *e, ad_arena *arena, ad_error *error)
             return -1;
     }
     for (int i = 0; i < e->n_families; i++) {
-        double **all[] = { &e->varying[i], &e->varying_change[i], &e->bend[i] };
-        for (int k = 0; k < 3; k++)
+        double **all[] = { &e->varying[i], &e->varying_change[i], &e->bend[i], &e->numbered->varying_change[i] };
+        for (int k = 0; k < 4; k++)
             if (!(*all[k] = ad_arena_alloc(arena, (size_t)n + 1, sizeof **all[k])))
                 return ad_fail(error, "regime: out of memory");
     }

@@ -286,6 +286,12 @@ double tp_exponent_reach(const tp_exponents *e, int other)
     return both && tp_renamed(p->graph, e->met) != tp_renamed(p->graph, other) ? e->overlap : 0;
 }
 
+/* Of what a change meets: as it started, or as numbers have changed it. */
+static double met_size(const tp_exponents *e, int id)
+{
+    return e->linear ? e->start[id] : fmax(e->start[id], e->by_numbers[id]);
+}
+
 /* The change of a parameter times what it meets. */
 static parts update_product(const tp_exponents *e, const ad_node *node, int own, int other, tp_strips *to)
 {
@@ -296,7 +302,7 @@ static parts update_product(const tp_exponents *e, const ad_node *node, int own,
     const tp_strips *met = tp_strips_of(e, e->narrow, other);
     double widths = node->op == AD_CONTRACT ? tp_count_widths(graph, &node->over) : 0;
     double entries = node->op == AD_CONTRACT ? widths * e->log_n + tp_exponent_of_fixed(graph, &node->over) : 0;
-    double size = peak(e, fmax(e->start[other], e->by_numbers[other]), met) + entries;
+    double size = peak(e, met_size(e, other), met) + entries;
     parts out = parts_of(e, own);
     tp_strips_none(e, gone);
     for (int k = 0; k < names.rank && side < 2; k++) {
@@ -335,7 +341,7 @@ static parts factor_change(const tp_exponents *e, int id, int own, int other, tp
     const tp_strips *moved = tp_strips_of(e, e->moved, own), *met = tp_strips_of(e, e->narrow, other);
     parts out = parts_of(e, own);
     tp_strips_none(e, to);
-    double there = fmax(e->start[other], e->by_numbers[other]);
+    double there = met_size(e, other);
     if (!(e->change[own] > -INFINITY) || !(there > -INFINITY))
         return nothing;
     if (e->program->params[own] >= 0 && !tp_is_random_matrix(e, other))
@@ -379,6 +385,8 @@ static parts product_change(const tp_exponents *e, int id, tp_strips *own)
 
 static parts param_change(const tp_exponents *e, int id, tp_strips *own)
 {
+    if ((e->program->widths[id] == 0) != e->numbers)
+        return nothing;
     if (e->program->widths[id] == 1)
         tp_strips_join(e, own, tp_strips_of(e, e->rows[0], id));
     return (parts){ e->update[id] + e->front[id] - rows_rarity(e, id) / 2, e->others[id] + e->front[id] };
@@ -529,20 +537,49 @@ void tp_exponents_start(const tp_exponents *e)
         }
 }
 
+static void find_change(const tp_exponents *e, int id)
+{
+    tp_strips *own = tp_strips_of(e, e->moved, id);
+    tp_strips_none(e, own);
+    parts p = change_of(e, id, own);
+    if (e->program->params[id] < 0 && !tp_strips_any(e, own))
+        p = as_free(p);
+    e->inside[id] = p.narrow;
+    e->outside[id] = p.free;
+    e->change[id] = tp_exponent_sum(p.narrow, p.free);
+    tp_varying_change(e, id);
+    tp_mixed_change(e, id);
+}
+
+/* The change of a number is one by numbers, whatever makes it. */
+static void hand_over(const tp_exponents *e, const tp_exponents *numbered, int id)
+{
+    numbered->outside[id] = numbered->change[id] = tp_exponent_sum(numbered->change[id], e->change[id]);
+    numbered->inside[id] = e->inside[id] = e->outside[id] = e->change[id] = -INFINITY;
+    for (int family = 0; family < e->n_families; family++) {
+        numbered->varying_change[family][id] =
+            fmax(numbered->varying_change[family][id], e->varying_change[family][id]);
+        e->varying_change[family][id] = -INFINITY;
+    }
+}
+
 void tp_exponents_change(const tp_exponents *e)
 {
+    tp_exponents numbered = *e;
+    numbered.numbers = true;
+    numbered.change = e->by_numbers;
+    numbered.inside = e->numbered->inside;
+    numbered.outside = e->numbered->outside;
+    numbered.by_numbers = e->numbered->none;
+    numbered.moved = e->numbered->moved;
+    for (int family = 0; family < e->n_families; family++)
+        numbered.varying_change[family] = e->numbered->varying_change[family];
     for (int id = 0; id < e->program->n_nodes; id++) {
         if (!e->program->lives[id])
             continue;
-        tp_strips *own = tp_strips_of(e, e->moved, id);
-        tp_strips_none(e, own);
-        parts p = change_of(e, id, own);
-        if (e->program->params[id] < 0 && !tp_strips_any(e, own))
-            p = as_free(p);
-        e->inside[id] = p.narrow;
-        e->outside[id] = p.free;
-        e->change[id] = tp_exponent_sum(p.narrow, p.free);
-        tp_varying_change(e, id);
-        tp_mixed_change(e, id);
+        find_change(&numbered, id);
+        find_change(e, id);
+        if (e->program->widths[id] == 0)
+            hand_over(e, &numbered, id);
     }
 }

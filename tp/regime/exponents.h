@@ -37,6 +37,12 @@ typedef enum { TP_AT_START, TP_CHANGED_BY, TP_NOW } tp_when;
 /* Of a sum over widths, what leads as n grows: what cancels, or the rest of its terms, or all of them alike. */
 typedef enum { TP_CENTRED, TP_REST, TP_WHOLE } tp_split;
 
+/* What stands in the place of the same of tp_exponents for changes by numbers. */
+typedef struct {
+    double *inside, *outside, *none, *varying_change[TP_FAMILIES]; /* its change is by_numbers; none: -INFINITY */
+    tp_strips *moved;
+} tp_numbered;
+
 /* The logs of what the nodes of a program are in size at a width n. A power of n is what is left of them, divided by
  * log n, as n grows: at log n = TP_FAR constants are below what a double holds. */
 #define TP_FAR 1e15
@@ -70,8 +76,9 @@ typedef struct {
     double *gain;              /* of its slope by its argument, where it is a function, */
     double *change;            /* and of its change: */
     double *inside, *outside;  /* of the part of it within the strips of `moved`, and of the rest */
-    double *by_numbers;        /* by node: its change so far by parameters without a width */
-    bool numbers;              /* changes are by these: no coordinate of them knows what it meets */
+    double *by_numbers;        /* by node: the part of its change that is by numbers, */
+    tp_numbered *numbered;     /* which is found beside the rest; */
+    bool numbers;              /* changes are those: no coordinate of them knows what it meets */
     tp_strips *narrow, *moved; /* by node (words): the strips of start and of change */
     tp_strips *settled;        /* those of start as n grows, for all widths; NULL: to be found */
     double *front;             /* by parameter's node: in front of omega beyond the trace's */
@@ -89,7 +96,9 @@ typedef struct {
 
 /* exponents.c. Fills in start, gain and narrow of all nodes that live. */
 void tp_exponents_start(const tp_exponents *e);
-/* Fills in change and moved of all nodes that live, from update and rows. */
+/* Fills in change and moved of all nodes that live, from update and rows; and by_numbers, what parameters without a
+ * width change and all numbers that the network computes, as a normalisation's deviation or attention's weights: they
+ * multiply what was there, of which sums that cancelled still do. What they change is not in change. */
 void tp_exponents_change(const tp_exponents *e);
 /* log of the share of an update that reaches a use that meets `other`: 0, but between different data. */
 double tp_exponent_reach(const tp_exponents *e, int other);

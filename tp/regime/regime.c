@@ -29,15 +29,13 @@ typedef struct {
     tp_strips *gradient_rows[2];
     double *coherent; /* by node: the change but for what parameters without a width add, which is one number times what
                          was there: no coordinate of it knows what it meets */
-    double *by_numbers;      /* and by those alone */
-    double *kept;            /* by parameter: its update */
-    bool grows;              /* the output, at the start */
-    bool *arguments;         /* by node: listed as what a function is called with; it has no line */
-    double *fronts;          /* by node: tp_growing.front */
-    bool *zero;              /* by site: its gradient cancels exactly */
-    tp_split *split;         /* by site: what leads of it along widths */
-    met_factors *met;        /* by site */
-    double *most;            /* by node: the largest power of a size so far, at the start or of a change */
+    bool grows;       /* the output, at the start */
+    bool *arguments;  /* by node: listed as what a function is called with; it has no line */
+    double *fronts;   /* by node: tp_growing.front */
+    bool *zero;       /* by site: its gradient cancels exactly */
+    tp_split *split;  /* by site: what leads of it along widths */
+    met_factors *met; /* by site */
+    double *most;     /* by node: the largest power of a size so far, at the start or of a change */
     bool *growing, *factors; /* by node, of train: `most` is above 0; tp_growing.factor */
 } regime_job;
 
@@ -173,7 +171,7 @@ static double product_of(const regime_job *j, int i, bool now, const ad_shape *s
     const ad_site *site = &j->program->sites[i];
     int d = site->delta.id, y = site->y.graph ? site->y.id : -1;
     bool all = y < 0 ? e->centred[d] : tp_product_centred(e, d, y, summed);
-    double size = product_size(j, d, y, now ? j->by_numbers : NULL), rest = -INFINITY;
+    double size = product_size(j, d, y, now ? e->by_numbers : NULL), rest = -INFINITY;
     double whole = now ? product_size(j, d, y, e->change) : size;
     if (!(entries > 0))
         return whole + entries;
@@ -365,46 +363,15 @@ static double along_gradient(const regime_job *j, int k, bool now)
     return sum;
 }
 
-static bool is_number(const regime_job *j, int k)
+/* What becomes of the nodes, by numbers and by all else. */
+static void change_nodes(const regime_job *j)
 {
-    return j->program->widths[nn_param(j->program->net, k).id] == 0;
-}
-
-/* What becomes of the nodes by the updates of numbers alone, or of what is none. */
-static void change_by(const regime_job *j, bool numbers)
-{
-    for (int k = 0; k < j->n_params; k++) {
-        double *update = &j->e.update[nn_param(j->program->net, k).id];
-        j->kept[k] = *update;
-        *update = is_number(j, k) == numbers ? *update : -INFINITY;
-    }
-    tp_exponents_change(&j->e);
-    for (int k = 0; k < j->n_params; k++)
-        j->e.update[nn_param(j->program->net, k).id] = j->kept[k];
-}
-
-/* What becomes of the nodes by numbers, which multiply what was there: sums that cancelled still do. Then by all else,
- * beside what the numbers have changed, as is coherent. */
-static void change_nodes(regime_job *j)
-{
-    size_t size = (size_t)j->program->n_nodes * sizeof *j->coherent;
-    tp_exponents *e = &j->e;
-    bool any = false;
-    for (int k = 0; k < j->n_params; k++)
-        any |= is_number(j, k) && e->update[nn_param(j->program->net, k).id] > -INFINITY;
-    e->numbers = any;
-    if (any) {
-        change_by(j, true);
-        memcpy(e->by_numbers, e->change, size);
-        memcpy(j->by_numbers, e->change, size);
-    }
-    e->numbers = false;
-    change_by(j, false);
-    memcpy(j->coherent, e->change, size);
+    const tp_exponents *e = &j->e;
+    tp_exponents_change(e);
     for (int id = 0; id < j->program->n_nodes; id++) {
-        e->outside[id] = fmax(e->outside[id], e->by_numbers[id]);
-        e->change[id] = fmax(e->change[id], e->by_numbers[id]);
-        e->by_numbers[id] = -INFINITY;
+        j->coherent[id] = e->change[id];
+        e->outside[id] = tp_exponent_sum(e->outside[id], e->by_numbers[id]);
+        e->change[id] = tp_exponent_sum(e->change[id], e->by_numbers[id]);
     }
 }
 
@@ -425,7 +392,7 @@ static bool step(regime_job *j, bool now)
 static void forget(const regime_job *j)
 {
     for (int id = 0; id < j->program->n_nodes; id++) {
-        j->coherent[id] = j->by_numbers[id] = j->e.change[id] = j->e.update[id] = j->e.others[id] = -INFINITY;
+        j->coherent[id] = j->e.by_numbers[id] = j->e.change[id] = j->e.update[id] = j->e.others[id] = -INFINITY;
         for (int part = 0; j->e.mixed[id] && part < TP_MOST_PARTS; part++)
             j->e.mixed[id]->change[part] = -INFINITY;
     }
@@ -467,7 +434,7 @@ static void respond_to(regime_job *j, const tp_regime *r, int k, double *parts)
         forget(j);
         take_update(j, k, i, false, gradient + residual_of(j, false));
         j->e.met = one || !j->e.settled || !p->sites[i].y.graph ? -1 : p->sites[i].y.id;
-        tp_exponents_change(&j->e);
+        change_nodes(j);
         j->e.change[p->output.id] = along_gradient(j, k, false);
         j->e.met = -1;
         for (int v = 0; v < r->n_vectors; v++)
@@ -480,11 +447,10 @@ static void respond(regime_job *j, const tp_regime *r, double *parts)
 {
     j->e.linear = true;
     for (int k = 0; k < j->n_params; k++) {
-        j->e.numbers = is_number(j, k);
         j->e.by_drawn = isnan(j->e.initial[nn_param(j->program->net, k).id]);
         respond_to(j, r, k, parts);
     }
-    j->e.linear = j->e.numbers = false;
+    j->e.linear = false;
 }
 
 /* The power of n that a size has, at TP_FAR. */
@@ -926,24 +892,27 @@ static int prepare(regime_job *j, ad_error *error)
     j->e = (tp_exponents){ .program = j->program, .inputs = j->spec->inputs > 0 ? log(j->spec->inputs) : 0 };
     j->e.met = -1;
     j->e.overlap = j->spec->overlap > 0 ? log(j->spec->overlap) : 0;
-    double **all[] = { &j->e.start,  &j->e.gain,  &j->e.change, &j->e.inside, &j->e.outside,
-                       &j->e.spread, &j->e.drawn, &j->e.update, &j->e.others, &j->e.by_numbers };
+    if (!(j->e.numbered = ad_arena_alloc(j->arena, 1, sizeof *j->e.numbered)))
+        return ad_fail(error, "regime: out of memory");
+    double **all[] = {
+        &j->e.numbered->inside, &j->e.numbered->outside, &j->e.numbered->none, &j->e.start, &j->e.gain,   &j->e.change,
+        &j->e.inside,           &j->e.outside,           &j->e.spread,         &j->e.drawn, &j->e.update, &j->e.others,
+        &j->e.by_numbers
+    };
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         if (!(*all[k] = numbers(j, n, -INFINITY)))
             return ad_fail(error, "regime: out of memory");
     j->e.front = numbers(j, n, 0);
     j->fronts = numbers(j, n, 0);
     j->coherent = numbers(j, n, -INFINITY);
-    j->by_numbers = numbers(j, n, -INFINITY);
-    j->kept = numbers(j, j->n_params, -INFINITY);
     j->most = numbers(j, n, -INFINITY);
     j->growing = ad_arena_alloc(j->arena, (size_t)n + 1, sizeof *j->growing);
     j->factors = ad_arena_alloc(j->arena, (size_t)n + 1, sizeof *j->factors);
     j->rates = numbers(j, j->n_params, 0);
     j->effects = numbers(j, j->n_params, 0);
     j->gradients = numbers(j, j->n_params, -INFINITY);
-    if (!centred || !j->e.front || !j->fronts || !j->coherent || !j->by_numbers || !j->kept || !j->most ||
-        !j->growing || !j->factors || !j->rates || !j->effects || !j->gradients)
+    if (!centred || !j->e.front || !j->fronts || !j->coherent || !j->most || !j->growing || !j->factors || !j->rates ||
+        !j->effects || !j->gradients)
         return ad_fail(error, "regime: out of memory");
     if (tp_find_centred(&j->e, j->arena, centred, error) || tp_find_mixed(&j->e, j->arena, error) ||
         tp_find_initial(&j->e, !j->spec->abc, j->arena, error) || tp_find_alike(&j->e, j->arena, error) ||

@@ -38,7 +38,7 @@ int tp_strips_make(tp_exponents *e, ad_arena *arena, ad_error *error)
     }
     e->n_strips = (size_t)count;
     e->words = e->n_strips / BITS + 1;
-    tp_strips **sets[] = { &e->narrow, &e->moved, &e->rows[0], &e->rows[1] };
+    tp_strips **sets[] = { &e->narrow, &e->moved, &e->rows[0], &e->rows[1], &e->numbered->moved };
     for (size_t k = 0; k < sizeof sets / sizeof *sets; k++)
         if (!(*sets[k] = ad_arena_alloc(arena, n * e->words, sizeof **sets[k])))
             return ad_fail(error, "regime: out of memory");

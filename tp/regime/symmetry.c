@@ -1,7 +1,10 @@
 /* symmetry.c: which sums over widths cancel. Of each node two sets of parameters with a symmetric law. Its coordinates
  * are odd in entries of their own of the one: of v_i h_i the i-th changes its sign with v_i, and with no other entry,
  * so that a sum over i is of order n^1/2. The other does not change it with its signs at all. What is odd in a number,
- * or in a sum <v, h> that all coordinates share, is of one sign along the width and in neither set. */
+ * or in a sum <v, h> that all coordinates share, is of one sign along the width and in neither set.
+ *
+ * A number c that all coordinates share is taken for one that no sign moves: sum_i c u_i y_i = c sum_i u_i y_i cancels
+ * whatever c knows of u, and so do sums of functions of u_i and c, for all c at once. */
 #include "tp/regime/exponents.h"
 
 #include "autodiff/trace/trace.h"
@@ -145,6 +148,8 @@ int tp_find_centred(tp_exponents *e, ad_arena *arena, bool *centred, ad_error *e
             continue;
         if (node->n_in > 0)
             visit(e, id);
+        if (program->widths[id] == 0)
+            memset(set_of(e, e->unmoved, id), 0xff, e->signs * sizeof *e->unmoved);
         centred[id] = adds_centred(e, node, centred);
         for (size_t i = 0; i < e->signs; i++)
             centred[id] |= set_of(e, e->own, id)[i] != 0;
