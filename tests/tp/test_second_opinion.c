@@ -364,3 +364,164 @@ Test(second_opinion, small_rows_beside_a_large_one_are_unchecked)
     cr_expect(opinion.checked && opinion.entries == 1, "%s", opinion.text);
     close_asked(&a);
 }
+
+/* ---- what samples do not see ---- */
+static const double brief = 0.1; /* a closer look takes seconds then */
+static ad_op asked_op;
+static ad_var saturated(nn_net *net, ad_var x)
+{
+    ad_var h = nn_dense(net, "dense", x, nn_width(net, "n"));
+    return nn_readout(net, "v", ad_unary_at(AD_HERE, asked_op, h, 0));
+}
+
+static void open_traced(asked *a, nn_function network, double norm)
+{
+    ad_error error = { 0 };
+    *a = (asked){ 0 };
+    cr_assert((a->net = nn_trace(network, &(nn_spec){ .features = FEATURES }, &error)) != NULL, "%s", error.text);
+    cr_assert((a->program = tp_translate(a->net, &error)) != NULL, "%s", error.text);
+    open_inputs(a, FEATURES);
+    for (size_t i = 0; i < ROWS * FEATURES; i++)
+        a->x[i] *= norm / sqrt(FEATURES);
+}
+
+/* Where an input is so large that a function bends between two samples all runs agree on what it is without the bend,
+ * E tanh^2 = 1 for 1 - 1e-8: a right kernel is not accused of that, and one that is off by more than that is. */
+Test(second_opinion, bends_between_samples, .timeout = 600)
+{
+    static const ad_op ops[] = { AD_TANH, AD_ERF };
+    for (size_t k = 0; k < sizeof ops / sizeof *ops; k++)
+        for (double norm = 1e5; norm < 2e9; norm *= 1e4) {
+            asked a;
+            tp_opinion opinion;
+            ad_error error = { 0 };
+            asked_op = ops[k];
+            open_traced(&a, saturated, norm);
+            expect_found(&a, TP_NNGP, 0, NULL);
+            cr_expect_eq(ask(&a, TP_NNGP, 0, brief, &opinion, &error), 0, "%s, %g: %s", ad_op_name(ops[k]), norm,
+                         error.text);
+            cr_expect(opinion.checked, "%s, %g: %s", ad_op_name(ops[k]), norm, opinion.text);
+            falsify(&a.kernel, SIZE_MAX, 0.01);
+            cr_expect_eq(ask(&a, TP_NNGP, 0, brief, &opinion, &error), -1, "%s, %g: %s", ad_op_name(ops[k]), norm,
+                         opinion.text);
+            falsify(&a.kernel, SIZE_MAX, 1 / 1.01 - 1);
+            if (norm > 1e7) /* all samples agree */
+                falsify(&a.kernel, 0, 1e-4);
+            cr_expect_eq(ask(&a, TP_NNGP, 0, brief, &opinion, &error), norm > 1e7 ? -1 : 0, "%s, %g: %s",
+                         ad_op_name(ops[k]), norm, opinion.text);
+            close_asked(&a);
+        }
+}
+
+/* By other seeds: a false alarm is as rare as for any network. */
+Test(second_opinion, bends_between_other_samples, .timeout = 600)
+{
+    int checked = 0;
+    for (int seed = 0; seed < 12; seed++) {
+        asked a;
+        tp_opinion opinion;
+        ad_error error = { 0 };
+        asked_op = seed % 2 ? AD_TANH : AD_ERF;
+        open_traced(&a, saturated, pow(10, 5 + seed / 3.0));
+        tp_limit_spec spec = { .seed = (uint64_t)seed * 1000 };
+        expect_found(&a, TP_NNGP, 0, &spec);
+        int status =
+            tp_second_opinion(a.program, TP_NNGP, a.x, ROWS, NULL, 0, &spec, &a.kernel, brief, &opinion, &error);
+        cr_expect_eq(status, 0, "seed %d: %s", seed, error.text);
+        checked += opinion.checked;
+        close_asked(&a);
+    }
+    cr_expect(checked > 9, "%d", checked);
+}
+
+/* h^64 by six squares: samples see nothing of E h^128, and distances from it are alike however they spread. */
+static ad_var by_squares(nn_net *net, ad_var x)
+{
+    ad_var y = nn_dense(net, "dense", x, nn_width(net, "n"));
+    for (int k = 0; k < 6; k++)
+        y = ad_square(y);
+    return nn_readout(net, "v", y);
+}
+
+/* tanh(h) - sign(h) is 0 in all samples of large h. */
+static ad_var what_is_left_of_tanh(nn_net *net, ad_var x)
+{
+    ad_var h = nn_dense(net, "dense", x, nn_width(net, "n"));
+    return nn_readout(net, "v", ad_sub(ad_tanh(h), ad_sign(h)));
+}
+
+Test(second_opinion, tails_and_bends_are_unchecked, .timeout = 600)
+{
+    asked a;
+    for (int which = 0; which < 2; which++) {
+        open_traced(&a, by_squares, 1);
+        expect_found(&a, which ? TP_NNGP : TP_NTK, 0, NULL);
+        expect_unchecked(&a, which ? TP_NNGP : TP_NTK, NULL, brief, "samples spread too widely");
+        close_asked(&a);
+    }
+    for (double norm = 1e6; norm < 2e10; norm *= 1e4) {
+        open_traced(&a, what_is_left_of_tanh, norm);
+        expect_found(&a, TP_NNGP, 0, NULL);
+        expect_unchecked(&a, TP_NNGP, NULL, brief, "samples");
+        close_asked(&a);
+    }
+}
+
+/* ---- powers of n ---- */
+/* What is left where the leading terms cancel goes like n^-1, and samples have it. */
+static ad_var cancelling(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var r = ad_relu(nn_dense(net, "dense", x, n));
+    return nn_readout(net, "v", ad_sub(ad_add(r, ad_scale_by(r, 1, n, -0.5)), r));
+}
+
+/* Of two powers of n the larger one is the kernel's, and what vanishes beside it is in no sample. */
+static ad_var growing(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var r = ad_relu(nn_dense(net, "dense", x, n)), s = ad_relu(nn_dense(net, "other", x, n));
+    return nn_readout(net, "v", ad_add(ad_scale_by(r, 1, n, 0.5), s));
+}
+
+Test(second_opinion, powers_of_n, .timeout = 600)
+{
+    static const nn_function networks[] = { cancelling, growing };
+    for (int k = 0; k < 4; k++) {
+        asked a;
+        tp_opinion opinion;
+        ad_error error = { 0 };
+        tp_kernel_kind which = k / 2 ? TP_NTK : TP_NNGP;
+        open_traced(&a, networks[k % 2], 3);
+        expect_found(&a, which, 0, NULL);
+        cr_expect_eq(ask(&a, which, 0, brief, &opinion, &error), 0, "%d: %s", k, error.text);
+        cr_expect(opinion.checked, "%d: %s", k, opinion.text);
+        falsify(&a.kernel, SIZE_MAX, off);
+        cr_expect_eq(ask(&a, which, 0, brief, &opinion, &error), -1, "%d: %s", k, opinion.text);
+        close_asked(&a);
+    }
+}
+
+/* (relu(h) + n^-1/2 u + n^-1 u - relu(h)) n^1/2 tends to u: of the terms that cancel no bound tells what of the rest
+ * vanishes, and the more samples the nearer they come. A kernel that is wrong stays where it is. */
+static ad_var lower_powers(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var r = ad_relu(nn_dense(net, "dense", x, n)), u = nn_dense(net, "other", x, n);
+    ad_var all = ad_add(r, ad_add(ad_scale_by(u, 1, n, -0.5), ad_scale_by(u, 1, n, -1)));
+    return nn_readout(net, "v", ad_scale_by(ad_sub(all, r), 1, n, 0.5));
+}
+
+Test(second_opinion, lower_powers_of_n_are_told, .timeout = 600)
+{
+    asked a;
+    tp_opinion opinion;
+    ad_error error = { 0 };
+    open_traced(&a, lower_powers, 3);
+    expect_found(&a, TP_NNGP, 0, NULL);
+    expect_unchecked(&a, TP_NNGP, NULL, brief, "lower powers");
+    expect_found(&a, TP_NNGP, 0, NULL);
+    falsify(&a.kernel, SIZE_MAX, 0.1);
+    cr_expect_eq(ask(&a, TP_NNGP, 0, brief, &opinion, &error), -1, "%s", opinion.text);
+    close_asked(&a);
+}
