@@ -219,7 +219,7 @@ static int solve_samples(const tp_program *program, tp_kernel_kind which, const 
                          const double *x2, size_t rows2, const tp_limit_spec *spec, bool *simple, char *why,
                          size_t why_size, tp_kernel *kernel, ad_error *refusal)
 {
-    int status = *simple && tp_has_windows(program)
+    int status = *simple && tp_has_windows(program) && !program->expands
                      ? tp_limit_positions(program, which, x, rows, x2, rows2, spec, kernel, refusal)
                      : 1;
     if (status <= 0)
@@ -234,6 +234,28 @@ static int solve_samples(const tp_program *program, tp_kernel_kind which, const 
         status = solve_general(program, which, x, rows, x2, rows2, spec, kernel, refusal);
     }
     return status ? status : keep_a_term(kernel, refusal);
+}
+
+/* TP_CUT where a kernel of samples that meet has not a power above all that polynomials leave out. */
+static int check_expansion(const tp_program *program, tp_kernel_kind which, const tp_kernel *kernel, ad_error *error)
+{
+    double floor = -INFINITY, largest;
+    bool *left_out =
+        program->expands ? ad_alloc((size_t)program->n_nodes + 1, sizeof *left_out, "powers", error) : NULL;
+    if (!program->expands)
+        return 0;
+    int status = left_out ? tp_find_vanishing(program, which, &floor, left_out, &largest, error) : -1;
+    ad_free(left_out);
+    for (int k = 0; k < kernel->n_terms && !status; k++)
+        if (!(kernel->terms[k].power > largest + 1e-9)) {
+            ad_fail(
+                error,
+                "functions of what vanishes leave out what is of order n^%g in the kernel, which goes like n^%g, and "
+                "there is no rule for it",
+                largest, kernel->terms[k].power);
+            status = TP_CUT;
+        }
+    return status;
 }
 
 /* Exactly, by the rules that hold: 0, or the refusal, without a kernel. *simple: whether these were the simple ones;
@@ -251,6 +273,8 @@ static int solve_exactly(const tp_program *program, tp_kernel_kind which, const 
         ad_fail(refusal, "samples meet, and there the general rule is the executor's: --engine sample");
     else
         status = solve_samples(program, which, x, rows, x2, rows2, spec, simple, why, why_size, kernel, refusal);
+    if (!status && program->coupled)
+        status = check_expansion(program, which, kernel, refusal);
     if (status)
         tp_kernel_free(kernel);
     if (status)
@@ -298,7 +322,8 @@ static int check_inputs(const tp_program *program, const double *x, size_t rows,
     return x2 ? check_rows(program, x2, rows2, "the second", error) : 0;
 }
 
-/* -1 where the kernel stays random: `told` says why, or where it is empty what is found. */
+/* -1 where the kernel stays random: `told` says why, or where it is empty what is found. TP_CUT where that is what
+ * vanishes in a function's argument. */
 static int refuse_random(const tp_program *program, tp_kernel_kind which, const char *told, ad_error *error)
 {
     ad_error found = { 0 };
@@ -309,6 +334,10 @@ static int refuse_random(const tp_program *program, tp_kernel_kind which, const 
         return 0;
     if (status == TP_GROWS)
         return ad_fail(error, "%.400s; or, with --width N, ask for one draw's kernel", *told ? told : found.text);
+    if (status == TP_CUT) {
+        ad_fail(error, "%.400s; with --width N there is one draw's kernel", *told ? told : found.text);
+        return TP_CUT;
+    }
     return ad_fail(error,
                    "%.270s: this kernel stays random at every width, and no engine has its limit: ask for that of the "
                    "network that returns what stands before this step (of a softmax its logits), or, with --width N, "
@@ -334,7 +363,7 @@ static int check_samples(const tp_program *program, tp_kernel_kind which, const 
     tp_kernel_free(&one);
     if (status == TP_INFINITE)
         return ad_fail(error, "%s", refusal.text);
-    return status ? refuse_random(program, which, "", error) : 0;
+    return status ? refuse_random(program, which, status == TP_CUT ? refusal.text : "", error) : 0;
 }
 
 static bool has_width(const tp_program *program)
@@ -379,7 +408,8 @@ static int find_by_runs(const tp_program *program, tp_kernel_kind which, const d
     return status ? ad_fail(error, "%s", refusal.text) : 0;
 }
 
-/* part: sites are left out, for which there is no rule where samples meet. */
+/* part: sites are left out, for which there is no rule where samples meet. TP_CUT where what vanishes in a function's
+ * argument counts. */
 static int limit_of(const tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2,
                     size_t rows2, const tp_limit_spec *given, bool part, tp_kernel *kernel, ad_error *error)
 {
@@ -403,8 +433,9 @@ static int limit_of(const tp_program *program, tp_kernel_kind which, const doubl
     if (spec.output >= outputs || spec.output2 >= outputs)
         return ad_fail(error, "limit: outputs %zu and %zu of %zu", spec.output, spec.output2, outputs);
     int checked = tp_check(program, &checks, error);
-    if (checked < 0 || (which == TP_NNGP && refuse_random(program, which, "", error)))
-        return -1;
+    int random = checked >= 0 && which == TP_NNGP ? refuse_random(program, which, "", error) : 0;
+    if (checked < 0 || random)
+        return random == TP_CUT ? TP_CUT : -1;
     bool simple = spec.rule == TP_RULE_AUTO ? checked == 0 : spec.rule == TP_RULE_BP;
     for (int k = 0; k < TP_CHECKS && !*why; k++)
         snprintf(why, sizeof why, "%s", checks.text[k]);
@@ -418,16 +449,21 @@ static int limit_of(const tp_program *program, tp_kernel_kind which, const doubl
             add_text(kernel->method, sizeof kernel->method, "; no width is met: it does not depend on n");
         if (status == 0)
             return 0;
-        if (refuse_random(program, which, status == -1 ? refusal.text : "", error))
-            return -1;
+        if ((random = refuse_random(program, which, status == -1 || status == TP_CUT ? refusal.text : "", error)))
+            return random;
         if (last && !simple && *why)
             return ad_fail(error, "the program is not BP-like (%s), and by the general rule: %s", why, refusal.text);
-        if (last || status == -1 || status == TP_INFINITE || status == TP_TOO_LARGE)
-            return ad_fail(error, "%s", refusal.text);
+        if (last || status == -1 || status == TP_INFINITE || status == TP_TOO_LARGE || status == TP_CUT) {
+            ad_fail(error, "%s", refusal.text);
+            return status == TP_CUT ? TP_CUT : -1;
+        }
     }
-    if (orthogonal ? refuse_random(program, which, "", error)
-                   : spec.engine == TP_ENGINE_SAMPLE && check_samples(program, which, x, &spec, simple, error))
-        return -1;
+    if (orthogonal)
+        random = refuse_random(program, which, "", error);
+    else if (spec.engine == TP_ENGINE_SAMPLE)
+        random = check_samples(program, which, x, &spec, simple, error);
+    if (random)
+        return random;
     if (find_by_runs(program, which, x, rows, x2, rows2, &spec, simple && checked == 0, !orthogonal, kernel,
                      &failure) ||
         check_kernel(kernel, &failure))
@@ -493,17 +529,43 @@ static int view_sites(const tp_program *program, tp_kernel_kind which, const tp_
     return 0;
 }
 
+/* The program that kernels are found by: with polynomials in place of functions of what vanishes, of the higher degree
+ * or not. */
+static const tp_program *by_polynomials(const tp_program *program, bool higher)
+{
+    const tp_program *one = program ? program->expanded[higher && program->expanded[1]] : NULL;
+    return one ? one : program;
+}
+
+static int limit_by(const tp_program *program, tp_kernel_kind which, bool training, const double *x, size_t rows,
+                    const double *x2, size_t rows2, const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error)
+{
+    tp_program view;
+    int status = view_sites(program, which, spec, training, &view, error);
+    if (!status)
+        status = limit_of(&view, which, x, rows, x2, rows2, spec,
+                          which == TP_NTK && (program->frozen || view.n_sites < program->n_sites), kernel, error);
+    if (!status && program->expands)
+        add_text(kernel->method, sizeof kernel->method, "; functions of what vanishes by their first terms");
+    ad_free(view.sites);
+    return status;
+}
+
 static int limit_of_view(const tp_program *program, tp_kernel_kind which, bool training, const double *x, size_t rows,
                          const double *x2, size_t rows2, const tp_limit_spec *given, tp_kernel *kernel, ad_error *error)
 {
     const tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
-    tp_program view;
+    const tp_program *first = by_polynomials(program, false), *second = by_polynomials(program, true);
+    ad_error refusal = { 0 };
     memset(kernel, 0, sizeof *kernel);
-    int before = ad_blas_begin(spec.threads), status = view_sites(program, which, &spec, training, &view, error);
-    if (!status)
-        status = limit_of(&view, which, x, rows, x2, rows2, &spec,
-                          which == TP_NTK && (program->frozen || view.n_sites < program->n_sites), kernel, error);
-    ad_free(view.sites);
+    int before = ad_blas_begin(spec.threads);
+    int status = limit_by(first, which, training, x, rows, x2, rows2, &spec, kernel, &refusal);
+    if (status == TP_CUT && second != first) {
+        refusal = (ad_error){ 0 };
+        status = limit_by(second, which, training, x, rows, x2, rows2, &spec, kernel, &refusal);
+    }
+    if (status)
+        status = ad_fail(error, "%s", refusal.text);
     if (!status && spec.floats && kernel->terms[0].values)
         status = narrow(&spec, kernel, !x2, error);
     ad_blas_end(before);
@@ -547,7 +609,8 @@ int tp_limit_forecast(tp_program *program, tp_kernel_kind which, const double *x
     const tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
     tp_program view;
     *forecast = (tp_forecast){ 0 };
-    int before = ad_blas_begin(spec.threads), status = view_sites(program, which, &spec, false, &view, error);
+    int before = ad_blas_begin(spec.threads);
+    int status = view_sites(by_polynomials(program, false), which, &spec, false, &view, error);
     if (!status)
         status = forecast_view(&view, which, x, rows, x2, rows2, &spec, forecast, error);
     ad_free(view.sites);
@@ -574,7 +637,8 @@ static int opinion_of_view(const tp_program *program, tp_kernel_kind which, bool
     const tp_limit_spec spec = given ? *given : (tp_limit_spec){ 0 };
     tp_program view;
     memset(opinion, 0, sizeof *opinion);
-    int before = ad_blas_begin(spec.threads), status = view_sites(program, which, &spec, training, &view, error);
+    int before = ad_blas_begin(spec.threads);
+    int status = view_sites(by_polynomials(program, true), which, &spec, training, &view, error);
     if (!status)
         status = tp_hear_samples(&view, which, x, rows, x2, rows2, &spec, found, seconds, opinion, error);
     ad_free(view.sites);

@@ -9,6 +9,18 @@
 
 enum { MOST = 16 /* outputs that are not alike, one after another */ };
 
+/* By quantities: with polynomials in place of functions of what vanishes, where there are such, of the lower degree if
+ * that is enough. */
+static int print_quantities(const tp_program *program, size_t output, FILE *stream, tp_style style, ad_error *error)
+{
+    int status = 1;
+    for (int k = 0; k < 2 && program->expanded[k] && status && status != TP_TOO_LARGE; k++) {
+        *error = (ad_error){ 0 };
+        status = tp_print_quantities(program->expanded[k], output, stream, style, error);
+    }
+    return program->expanded[0] ? status : tp_print_quantities(program, output, stream, style, error);
+}
+
 /* One output's; alike: it is any other's, too, which formulas over positions take for granted. */
 static int print_one(const tp_program *program, size_t output, bool alike, FILE *stream, tp_style style,
                      ad_error *error)
@@ -16,7 +28,7 @@ static int print_one(const tp_program *program, size_t output, bool alike, FILE 
     ad_error refusal = { 0 }, pairs = { 0 };
     tp_checks checks;
     int status = 1;
-    if (alike && !program->coupled && tp_has_windows(program)) {
+    if (alike && !program->coupled && tp_has_windows(program) && !program->expanded[0]) {
         int checked = tp_check(program, &checks, error);
         if (checked < 0)
             return -1;
@@ -25,7 +37,7 @@ static int print_one(const tp_program *program, size_t output, bool alike, FILE 
     if (status < 0)
         return ad_fail(error, "%s", refusal.text);
     if (status > 0)
-        status = tp_print_quantities(program, output, stream, style, &pairs);
+        status = print_quantities(program, output, stream, style, &pairs);
     if (status == TP_TOO_LARGE && refusal.text[0])
         return ad_fail(error, "%.440s; and pair of positions by pair it would be too long", refusal.text);
     return status ? ad_fail(error, "%s", pairs.text) : 0;

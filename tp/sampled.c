@@ -303,6 +303,24 @@ static int check_left_out(const question *q, const tp_kernel *kernel, ad_error *
         largest);
 }
 
+/* -1 with an error where leading powers of n cancel in polynomials of what vanishes: of what is left no bound tells the
+ * terms that vanish, and they are in the samples. */
+static int check_cancelled(const question *q, const tp_kernel *kernel, ad_error *error)
+{
+    double bound = INFINITY, largest;
+    if (!q->program->expands || is_zero(kernel))
+        return 0;
+    if (find_left_out(q, &bound, 0, NULL, &largest, error))
+        return -1;
+    if (!isfinite(bound) || kernel->terms[0].power > bound - 1e-9)
+        return 0;
+    return ad_fail(
+        error,
+        "leading powers of n cancel, from n^%g down to n^%g, and samples, which stand in for n, have in them "
+        "what vanishes beside the latter: --engine exact",
+        bound, kernel->terms[0].power);
+}
+
 /* By runs at this floor. */
 static int solve(question *q, double *one, tp_kernel *kernel, int *runs, ad_error *error)
 {
@@ -371,7 +389,7 @@ int tp_limit_sampled(const tp_program *program, tp_kernel_kind which, const doub
     if (status > 0)
         status = solve(&q, one, kernel, &runs, error) || solve_again(&q, one, kernel, &runs, error) ? -1 : 0;
     if (!status)
-        status = check_left_out(&q, kernel, error);
+        status = check_left_out(&q, kernel, error) || check_cancelled(&q, kernel, error) ? -1 : 0;
     if (!status)
         scale_kernel(&q, kernel, runs);
     snprintf(kernel->method, sizeof kernel->method, "sampled at n = infinity: %d runs of %zu samples", runs, q.samples);

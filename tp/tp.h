@@ -128,7 +128,9 @@ typedef struct {
  * matrix beside its transpose mostly do; else it is the executor's, which gives one term, the leading power of n.
  * Of samples a kernel is given only once single networks were seen to converge to it (THEORY section 9, What
  * fluctuations decide). That look takes as many multiply-adds as the runs took, or 2^35 if that is more: what these do
- * not suffice to show is an error. */
+ * not suffice to show is an error.
+ * Smooth functions of what vanishes by a power of n in the trace, as tanh(n^-1/2 h), are taken by their first terms
+ * (THEORY section 9, Functions of what vanishes), also in the kernel's second opinion. */
 int tp_limit(tp_program *program, tp_kernel_kind which, const double *x, size_t rows, const double *x2, size_t rows2,
              const tp_limit_spec *spec, tp_kernel *kernel, ad_error *error);
 /* The limit tile by tile, into memory of the caller's that may be a mapped file, beside which only a tile is held: by

@@ -159,6 +159,8 @@ static int unary_of(tp_families *f, int node, int x)
     double power;
     if (row->op == AD_IDENTITY || row->op == AD_NEG)
         return scaled(f, x, row->op == AD_NEG ? -1 : 1, 0, 0);
+    if (tp_left_order(row) >= 0) /* whose order the door holds against the kernel's */
+        return scaled(f, x, 0, 0, 0);
     if (root_of(row, &power)) {
         if (tp_radius_of(f, x, power, &y))
             return -1;

@@ -6,7 +6,7 @@
  *
  * By node, from the trace alone: the order n^size of a coordinate at most, and the order n^spread of what of it is
  * random and shared. An average over the width, which adds 1 to the size, fluctuates by 1/2. */
-#include "tp/program/program.h"
+#include "tp/program/expansion.h"
 
 #include <math.h>
 
@@ -102,7 +102,8 @@ static order of_node(const ad_graph *graph, const ad_node *node, const order *or
             return a;
         if (isfinite(ad_op_degree(node->op, node->c)) && a.positive && node->op != AD_NEG)
             return power_of(a, ad_op_degree(node->op, node->c));
-        a.size = node->op == AD_NEG ? a.size : 0;
+        if (node->op != AD_NEG)
+            a.size = a.size < 0 && isfinite(a.size) ? tp_order_at_zero(node) * a.size : 0;
         a.positive = never_negative(node);
         return a;
     }

@@ -18,7 +18,7 @@ const char *tp_writer_text(tp_writer *w, const char *format, ...)
 
 const char *tp_node_name(const ad_node *node)
 {
-    return node->name ? node->name : ad_op_name(node->op);
+    return node->name ? node->name : tp_left_order(node) >= 0 ? node->function->name : ad_op_name(node->op);
 }
 
 /* ---- factors ---- */

@@ -1,9 +1,9 @@
 /* power_bound.c: a power of n that a kernel does not exceed, from the trace alone: of every node the power that bounds
- * a coordinate's size. A Gaussian matrix sums incoherently, n^(1/2); anything else is taken to sum coherently, n. What
- * cancels is less, so that only upper bounds come of it; where a small argument makes a large value, as of 1/x or
- * log x, there is none, unless the argument is held off 0. */
+ * a coordinate's size. A Gaussian matrix, or a readout of what is made without it, sums incoherently, n^(1/2); anything
+ * else is taken to sum coherently, n. What cancels is less, so that only upper bounds come of it; where a small
+ * argument makes a large value, as of 1/x or log x, there is none, unless the argument is held off 0. */
 #include "autodiff/trace/trace.h"
-#include "tp/program/size_bounds.h"
+#include "tp/program/expansion.h"
 
 #include <math.h>
 
@@ -18,7 +18,7 @@ static tp_size_bound of_parameter(const ad_graph *graph, const ad_init *init)
     return (tp_size_bound){ .power = fabs(init->mean) > 0 ? fmax(0, spread) : spread, .least = -INFINITY };
 }
 
-static tp_size_bound of_function(const ad_node *node, tp_size_bound x)
+static tp_size_bound of_function(const ad_node *node, tp_size_bound x, bool steps)
 {
     const ad_op_facts *facts = ad_op_facts_of(node->op);
     double degree = ad_op_degree(node->op, node->c);
@@ -32,6 +32,11 @@ static tp_size_bound of_function(const ad_node *node, tp_size_bound x)
     }
     y.positive = known && (even || facts->lowest >= 0 || node->op == AD_RELU || node->op == AD_STEP ||
                            (x.positive && isfinite(degree)));
+    if (x.power < 0 && !steps && !isfinite(degree) && !tp_grows_at_zero(node->op, node->c)) {
+        int order = tp_order_at_zero(node);
+        y.power = order ? order * x.power : 0;
+        return y;
+    }
     if (known && facts->growth == AD_BOUNDED)
         return y;
     if (known && isfinite(degree) && x.positive && isfinite(x.least))
@@ -53,11 +58,36 @@ static bool is_random_matrix(const tp_program *program, int id)
     return program->widths[id] > 1 && param >= 0 && !(fabs(ad_node_of(program->graph, param)->init->mean) > 0);
 }
 
+static bool depends_on(const ad_graph *graph, int id, int param)
+{
+    bool found = id == param, *reached = ad_alloc((size_t)id + 1, sizeof *reached, "the powers of a program", NULL);
+    for (int at = id; reached && at > param && !found; at--) {
+        const ad_node *node = ad_node_of(graph, at);
+        reached[id] = true;
+        for (int k = 0; reached[at] && k < node->n_in; k++) {
+            reached[node->in[k]] = true;
+            found = found || node->in[k] == param;
+        }
+    }
+    found = found || !reached;
+    ad_free(reached);
+    return found;
+}
+
+/* A product of a readout's weights, of mean 0, with what is made without them: operand k of the node. */
+static bool is_read_out(const tp_program *program, const ad_node *node, int k)
+{
+    int param = program->params[node->in[k]];
+    return program->widths[node->in[k]] == 1 && param >= 0 && !program->steps &&
+           !(fabs(ad_node_of(program->graph, param)->init->mean) > 0) &&
+           !depends_on(program->graph, node->in[1 - k], param);
+}
+
 double tp_power_of_sum(const tp_program *program, const ad_node *node)
 {
     bool incoherent = false;
-    for (int k = 0; k < node->n_in; k++)
-        incoherent = incoherent || (node->op == AD_CONTRACT && is_random_matrix(program, node->in[k]));
+    for (int k = 0; k < node->n_in && node->op == AD_CONTRACT; k++)
+        incoherent = incoherent || is_random_matrix(program, node->in[k]) || is_read_out(program, node, k);
     return tp_count_widths(program->graph, &node->over) * (incoherent ? 0.5 : 1);
 }
 
@@ -77,7 +107,7 @@ static tp_size_bound of_node(const tp_program *program, const ad_node *node, boo
     bool both = a.positive && b.positive;
     double power;
     if (ad_is_unary(node->op))
-        return of_function(node, a);
+        return of_function(node, a, program->steps);
     switch (node->op) {
     case AD_PARAM:
         return of_parameter(graph, node->init);
@@ -133,16 +163,15 @@ double tp_power_of_site(const tp_program *program, const ad_site *site, const tp
     return 2 * power + tp_count_widths(graph, own) + 2 * tp_count_widths(graph, &beyond);
 }
 
-double *tp_kernel_weights(const tp_program *program, tp_kernel_kind which)
+double *tp_kernel_weights(const tp_program *program, tp_kernel_kind which, ad_error *error)
 {
     enum { LOW = 10, HIGH = 20 };
     const nn_net *net = program->net;
     size_t n = (size_t)nn_n_params(net) + 1;
-    double *powers = ad_alloc(3 * n, sizeof *powers, "weights", NULL);
-    ad_error none = { 0 };
+    double *powers = ad_alloc(3 * n, sizeof *powers, "weights", error);
     for (int k = 0; powers && which == TP_NNGP && program->probe < 0 && k < 2; k++) {
         ad_sizes sizes = { .n = (size_t)1 << (k ? HIGH : LOW) };
-        if (nn_readout_variances(net, &sizes, powers + (size_t)(k + 1) * n, &none)) {
+        if (nn_readout_variances(net, &sizes, powers + (size_t)(k + 1) * n, error)) {
             ad_free(powers);
             return NULL;
         }
@@ -164,7 +193,8 @@ double tp_kernel_weight(const tp_program *program, const double *weights, int pa
 
 double tp_power_bound(const tp_program *program, tp_kernel_kind which)
 {
-    double most = -INFINITY, *weights = tp_kernel_weights(program, which);
+    ad_error none = { 0 };
+    double most = -INFINITY, *weights = tp_kernel_weights(program, which, &none);
     tp_size_bound *all = ad_alloc((size_t)program->n_nodes + 1, sizeof *all, "the powers of a program", NULL);
     if (all)
         tp_bound_sizes(program, false, all);

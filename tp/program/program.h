@@ -55,6 +55,13 @@ struct tp_program {
     double *keeps; /* the probability to keep of the dropout whose masks it is the input of; 0: it is no mask */
     bool masked;   /* there are such: of a fit's step */
     int *adjoint;  /* of a forward node: the node that holds its adjoint, -1 if there is none */
+    /* The same network, in which smooth functions of what vanishes by a power of n are polynomials in it (expansion.c):
+     * of the least degree whose rest is shown to vanish beside a kernel that does not cancel, and of a higher one, for
+     * one that does; which is NULL where it would be no other, and both are where there is no such function. Kernels
+     * are found by these, and belong to them. */
+    tp_program *expanded[2];
+    bool expands; /* it is such a one */
+    bool steps;   /* a view of steps, which make what vanishes at the start, a readout's product, larger */
     /* Of the Jacobian that was asked for last, so that networks of many widths and seeds share its nodes; no graph:
      * none. */
     ad_var from, to, rows;
@@ -68,6 +75,9 @@ ad_var tp_read_out_last(ad_var output, ad_axis outputs, ad_axis batch);
 /* The network's output in the forms that rules are for (rewrite.c); its id is -1 without memory or with a poisoned
  * graph. */
 ad_var tp_rewrite(ad_var output, ad_axis batch);
+/* Of a function that stands for what a polynomial leaves out of another one: at most a constant times |x|^order near 0;
+ * else -1. */
+int tp_left_order(const ad_node *node);
 /* Sees whether the outputs are independent; -1: no memory. */
 int tp_find_independence(tp_program *, ad_error *);
 static inline bool tp_is_width(const ad_graph *graph, ad_axis axis)
@@ -89,8 +99,8 @@ int tp_check_fluctuations(const tp_program *, tp_kernel_kind, ad_error *error);
 double tp_power_bound(const tp_program *, tp_kernel_kind);
 /* Which nodes are left out of the kernel because a power of n in the trace makes them vanish beside its term of
  * n^*floor, or, which *floor is then, the power that it does not exceed (vanishing.c); left_out: by node. *largest: the
- * largest power of a kernel's part that is left out, -INFINITY where there is none. -1 with an error where a function
- * that is not continuous at 0 has such an argument. */
+ * largest power of a kernel's part that is left out, by polynomials in place of functions as well, -INFINITY where
+ * there is none. -1 with an error where a function that is not continuous at 0 has such an argument. */
 int tp_find_vanishing(const tp_program *, tp_kernel_kind, double *floor, bool *left_out, double *largest,
                       ad_error *error);
 /* The same of a view of steps that change the outputs by order one (tp_view_training): beside these, and beside the

@@ -18,7 +18,7 @@ double tp_power_of_sum(const tp_program *, const ad_node *node);
 /* Of a site's part in a kernel: sum of delta delta' y y' over all axes that the kernel has not. */
 double tp_power_of_site(const tp_program *, const ad_site *site, const tp_size_bound *all);
 /* The powers of the parameters' weights in a kernel, and a parameter's, -INFINITY where it has no part: of the NNGP
- * kernel the readout's variances. NULL without memory; freed by ad_free. */
-double *tp_kernel_weights(const tp_program *, tp_kernel_kind);
+ * kernel the readout's variances. NULL with an error where the output is not linear in readouts; freed by ad_free. */
+double *tp_kernel_weights(const tp_program *, tp_kernel_kind, ad_error *error);
 double tp_kernel_weight(const tp_program *, const double *weights, int param);
 #endif

@@ -87,6 +87,7 @@ int tp_view_training(const tp_program *program, tp_training_view *view, ad_error
         ad_arena_free(m.arena);
         return -1;
     }
+    view->program.steps = true;
     view->program.sites = m.sites;
     view->program.n_sites = m.n_sites;
     view->program.n_readouts = m.n_readouts;

@@ -2,8 +2,9 @@
  *
  * What a width axis sees in an op decides: a Gaussian matrix times a vector is MatMul, a sum over fixed axes LinComb, a
  * coordinatewise function Nonlin, an average over the width a scalar. What is none of these is refused here. */
+#include "autodiff/trace/trace.h"
 #include "nn/network/network.h"
-#include "tp/program/program.h"
+#include "tp/program/expansion.h"
 
 #include <math.h>
 #include <string.h>
@@ -259,6 +260,94 @@ static ad_var read_out(nn_net *net, ad_var vector, int *probe)
     return ad_transpose(f, ad_shape_of(nn_batch(net), nn_outputs(net)));
 }
 
+/* All that follows from the output, which has the forms that rules are for. */
+static int complete(tp_program *program, ad_error *error)
+{
+    program->forward = ad_graph_size(program->graph);
+    program->coupled = program->output.id >= 0 && ad_parameters_coupled(program->output, nn_batch(program->net));
+    program->meets = program->output.id >= 0 && ad_coupled(program->output, nn_batch(program->net));
+    if (!(program->arena = ad_arena_new(error)))
+        return -1;
+    if (program->output.id < 0)
+        return ad_fail(error, "%s",
+                       *ad_message(program->graph) ? ad_message(program->graph) : "out of memory for a program");
+    if (program->masked && program->coupled)
+        return ad_fail(error, "dropout and samples that meet, as in batch normalisation, have no limit together here: "
+                              "with --width N it is one draw's");
+    return translate(program, error) || tp_find_independence(program, error) ? -1 : 0;
+}
+
+/* ---- functions of what vanishes ---- */
+/* With polynomials of this degree; NULL, and no error, where there is no such function. */
+static tp_program *expanded_to(const tp_program *program, int degree, ad_error *error)
+{
+    int n;
+    tp_program *made = ad_alloc(1, sizeof *made, "a program", error);
+    if (!made)
+        return NULL;
+    *made = (tp_program){ .net = program->net,
+                          .graph = program->graph,
+                          .probe = program->probe,
+                          .masked = program->masked,
+                          .expands = true };
+    made->output = tp_expand(program, degree, &n);
+    bool failed = (n > 0 || made->output.id < 0) && complete(made, error);
+    if (n > 0 && !failed)
+        return made;
+    tp_program_free(made);
+    return NULL;
+}
+
+/* The largest power of n that polynomials leave out of a kernel, relative to what the kernel is if it does not cancel;
+ * positive where this is not shown to vanish. */
+static double left_by_polynomials(const tp_program *program)
+{
+    double most = -INFINITY;
+    bool *left_out = ad_alloc((size_t)program->n_nodes + 1, sizeof *left_out, "the powers of a program", NULL);
+    for (int which = 0; which < 2 && left_out; which++) {
+        ad_error none = { 0 };
+        double floor = -INFINITY, largest, bound = tp_power_bound(program, (tp_kernel_kind)which);
+        if (!tp_find_vanishing(program, (tp_kernel_kind)which, &floor, left_out, &largest, &none))
+            most = fmax(most, largest - fmin(bound, 0));
+    }
+    ad_free(left_out);
+    return most;
+}
+
+/* The degrees of the two programs: the least that is shown to be enough, or beyond which no more is, and one above. */
+static int choose_degrees(const tp_program *program, int degree[2], ad_error *error)
+{
+    double least = INFINITY;
+    degree[0] = degree[1] = 0;
+    for (int d = 1; d < TP_MOST_COEFFICIENTS && !(least < -1e-9); d++) {
+        ad_mark before = ad_graph_mark(program->graph);
+        tp_program *one = expanded_to(program, d, error);
+        if (!one)
+            return error->text[0] ? -1 : 0;
+        double left = left_by_polynomials(one);
+        if (d == 1 || left < least - 1e-9) {
+            least = left;
+            degree[0] = d;
+        }
+        tp_program_free(one);
+        ad_graph_rewind(program->graph, before);
+    }
+    degree[1] = degree[0] + 4 < TP_MOST_COEFFICIENTS ? degree[0] + 4 : TP_MOST_COEFFICIENTS - 1;
+    return 0;
+}
+
+static int add_expanded(tp_program *program, ad_error *error)
+{
+    int degree[2];
+    ad_error failure = { 0 };
+    int status = choose_degrees(program, degree, &failure);
+    for (int k = 0; k < 2 && degree[0] && !status && (k == 0 || degree[1] > degree[0]); k++) {
+        program->expanded[k] = expanded_to(program, degree[k], &failure);
+        status = program->expanded[k] ? 0 : -1;
+    }
+    return status ? ad_fail(error, "%s", failure.text) : 0;
+}
+
 /* vector NULL: of the outputs; masked: of a fit's step. */
 static tp_program *make_program(nn_net *net, const ad_var *vector, bool masked, ad_error *error)
 {
@@ -274,18 +363,7 @@ static tp_program *make_program(nn_net *net, const ad_var *vector, bool masked, 
                     : program->masked                    ? net->fit_output
                                                          : nn_output(net);
     program->output = rewritten(net, output);
-    program->forward = ad_graph_size(program->graph);
-    program->coupled = program->output.id >= 0 && ad_parameters_coupled(program->output, nn_batch(net));
-    program->meets = program->output.id >= 0 && ad_coupled(program->output, nn_batch(net));
-    program->arena = ad_arena_new(error);
-    if (program->output.id < 0)
-        ad_fail(error, "%s", *ad_message(program->graph) ? ad_message(program->graph) : "out of memory for a program");
-    bool failed = !program->arena || program->output.id < 0;
-    if (!failed && program->masked && program->coupled)
-        failed =
-            ad_fail(error, "dropout and samples that meet, as in batch normalisation, have no limit together here: "
-                           "with --width N it is one draw's");
-    failed = failed || translate(program, error) || tp_find_independence(program, error);
+    bool failed = complete(program, error) || add_expanded(program, error);
     if (nn_growth_end(net, before, "program", error) != 0 || failed) {
         tp_program_free(program);
         return NULL;
@@ -296,6 +374,7 @@ static tp_program *make_program(nn_net *net, const ad_var *vector, bool masked, 
 int tp_view_of(const tp_program *program, const ad_var *vectors, int n, tp_program *view, ad_error *error)
 {
     *view = *program;
+    view->expanded[0] = view->expanded[1] = NULL; /* which are of other vectors */
     if (!(view->arena = ad_arena_new(error)))
         return -1;
     view->forward = view->n_nodes = ad_graph_size(program->graph);
@@ -354,6 +433,8 @@ void tp_program_free(tp_program *program)
 {
     if (!program)
         return;
+    for (int k = 0; k < 2; k++)
+        tp_program_free(program->expanded[k]);
     ad_arena_free(program->arena);
     ad_free(program);
 }

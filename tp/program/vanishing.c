@@ -147,8 +147,6 @@ static int find(const tp_program *program, double *params, double of_output, dou
     a.weight = a.size ? ad_alloc(n, sizeof *a.weight, "the powers of a program", error) : NULL;
     int status = a.weight && params ? 0 : -1;
     *largest = -INFINITY;
-    if (a.weight && !params)
-        ad_fail(error, "out of memory for the powers of a program");
     if (!status) {
         tp_bound_sizes(program, true, a.size);
         for (int id = 0; id < program->n_nodes; id++)
@@ -157,7 +155,9 @@ static int find(const tp_program *program, double *params, double of_output, dou
         *floor = fmin(*floor, weigh(&a, params));
         for (int id = 0; id < program->n_nodes; id++) {
             left_out[id] = is_left_out(&a, id, *floor);
-            *largest = left_out[id] ? fmax(*largest, a.size[id].power + a.weight[id]) : *largest;
+            bool left =
+                left_out[id] || (tp_left_order(ad_node_of(program->graph, id)) >= 0 && a.weight[id] > -INFINITY);
+            *largest = left ? fmax(*largest, a.size[id].power + a.weight[id]) : *largest;
         }
         status = check_functions(&a, left_out, *floor, error);
     }
@@ -170,7 +170,7 @@ static int find(const tp_program *program, double *params, double of_output, dou
 int tp_find_vanishing(const tp_program *program, tp_kernel_kind which, double *floor, bool *left_out, double *largest,
                       ad_error *error)
 {
-    return find(program, tp_kernel_weights(program, which), -INFINITY, floor, left_out, largest, error);
+    return find(program, tp_kernel_weights(program, which, error), -INFINITY, floor, left_out, largest, error);
 }
 
 int tp_find_vanishing_steps(const tp_program *view, bool *left_out, ad_error *error)

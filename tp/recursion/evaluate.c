@@ -523,6 +523,7 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
     if (!status &&
         (which == TP_NTK ? tp_ntk_series(&s.algebra, &series, &s.folded) : tp_nngp_series(&s.algebra, &series)))
         status = s.algebra.no_limit    ? -1
+                 : s.algebra.cut       ? TP_CUT
                  : s.algebra.not_bp    ? TP_NOT_BP
                  : s.algebra.too_large ? TP_TOO_LARGE
                  : s.algebra.refused   ? TP_NO_RULE
@@ -554,7 +555,7 @@ int tp_limit_exact(const tp_program *program, tp_kernel_kind which, const double
         *fragile = !status && is_fragile(&s, &series);
     if (status == -1 && tp_is_full(&s.algebra))
         status = TP_TOO_LARGE;
-    if (status && status != TP_NO_RULE && status != TP_NOT_BP && status != TP_TOO_LARGE)
+    if (status && status != TP_NO_RULE && status != TP_NOT_BP && status != TP_TOO_LARGE && status != TP_CUT)
         status = s.diverges ? TP_INFINITE : s.too_long ? TP_NO_RULE : -1;
     release(&s);
     ad_blas_end(blas_threads);
@@ -570,9 +571,9 @@ int tp_check_limit(const tp_program *program, tp_kernel_kind which, ad_error *er
     algebra.error = &refusal;
     algebra.rules = TP_RULES_BP_UNCHECKED;
     if (!status && (which == TP_NTK ? tp_ntk_series(&algebra, &series, NULL) : tp_nngp_series(&algebra, &series)) &&
-        algebra.no_limit)
+        (algebra.no_limit || algebra.cut))
         status = ad_fail(error, "%s", refusal.text);
-    status = status && algebra.grows ? TP_GROWS : status;
+    status = status && algebra.grows ? TP_GROWS : status && !algebra.no_limit && algebra.cut ? TP_CUT : status;
     tp_algebra_free(&algebra);
     return status;
 }

@@ -70,9 +70,22 @@ static void leave_product(left_out *left, double top_a, left_out left_a, double 
 
 static int refuse_left(tp_algebra *algebra, left_out left, const char *what)
 {
+    if (tp_is_cut(algebra, left.node)) {
+        algebra->cut = true;
+        return tp_refuse(algebra, left.node,
+                         "what vanishes in its argument is of order n^%g in %s, does not vanish beside the limit, and "
+                         "there is no rule for it",
+                         fabs(left.power) > 0 ? left.power : 0, what);
+    }
     algebra->no_limit = true;
     return tp_refuse(algebra, left.node, "its fluctuations, of order n^%g in %s, do not vanish beside the limit",
                      fabs(left.power) > 0 ? left.power : 0, what);
+}
+
+/* It, where it is cut off a function: beside what is large that counts as it is, and not squared. */
+static left_out cut_of(const tp_algebra *algebra, left_out left)
+{
+    return left.power > -INFINITY && left.node >= 0 && tp_is_cut(algebra, left.node) ? left : nothing;
 }
 
 /* c n^power times the inner product of data with data, summed along the last axis, at each entry of the others. */
@@ -169,10 +182,10 @@ static void leave_squared(left_out *squared, const tp_coordinate *u, const tp_co
     leave_out(squared, u->rest + v->rest, u->rest_node);
 }
 
-/* A kernel keeps the powers of n that it is known at, those above what its squared fluctuations are of, and that do not
- * vanish beside its limit. Where the fluctuations are its leading power it is refused; what is dropped below it is said
- * so. */
-static int drop_incomplete(tp_algebra *algebra, tp_series *series, left_out squared, const char *what)
+/* A kernel keeps the powers of n that it is known at, those above what its squared fluctuations are of and what is cut
+ * off functions, and that do not vanish beside its limit. Where the fluctuations are its leading power it is refused;
+ * what is dropped below it is said so. */
+static int drop_incomplete(tp_algebra *algebra, tp_series *series, left_out squared, left_out cut, const char *what)
 {
     if (algebra->underflows) {
         algebra->too_large = true;
@@ -187,10 +200,15 @@ static int drop_incomplete(tp_algebra *algebra, tp_series *series, left_out squa
             return refuse_left(algebra, squared, what);
         const ad_node *node = ad_node_of(algebra->graph, squared.node);
         ad_snprintf(algebra->left, sizeof algebra->left,
-                    "; no term of n^%g and below is printed, for %s:%d: %s fluctuates there", squared.power,
-                    node->where.file, node->where.line, tp_node_name(node));
+                    "; no term of n^%g and below is printed, for %s:%d: %s %s there", squared.power, node->where.file,
+                    node->where.line, tp_node_name(node),
+                    tp_is_cut(algebra, squared.node) ? "has no rule" : "fluctuates");
         minimum = squared.power + 1e-9;
     }
+    if (isfinite(cut.power) && cut.power > series_top(series) - 1e-9)
+        return refuse_left(algebra, cut, what);
+    if (isfinite(cut.power) && cut.power > minimum)
+        minimum = cut.power + 1e-9;
     double dropped = drop_below(series, minimum);
     if (isfinite(dropped) && !algebra->left[0])
         ad_snprintf(algebra->left, sizeof algebra->left,
@@ -212,9 +230,11 @@ int tp_nngp_series(tp_algebra *algebra, tp_series *series)
     }
     if (tp_expectation(algebra, f[0], f[1], false, series))
         return -1;
-    left_out squared = nothing;
-    leave_squared(&squared, tp_coordinate_at(algebra, f[0]), tp_coordinate_at(algebra, f[1]));
-    return drop_incomplete(algebra, series, squared, "the output's kernel");
+    const tp_coordinate *u = tp_coordinate_at(algebra, f[0]), *v = tp_coordinate_at(algebra, f[1]);
+    left_out squared = nothing, of_u = { u->rest, u->rest_node }, of_v = { v->rest, v->rest_node }, product = nothing;
+    leave_squared(&squared, u, v);
+    leave_product(&product, tp_coordinate_top(u), of_u, tp_coordinate_top(v), of_v, 0);
+    return drop_incomplete(algebra, series, squared, cut_of(algebra, product), "the output's kernel");
 }
 
 /* The fixed axes that a site's tensors have beyond the parameter's own, the batch and the seed: time, positions. */
@@ -245,30 +265,38 @@ static bool are_numbers(const tp_algebra *algebra, const tp_series *s)
     return all;
 }
 
+/* What the pairs of sites and times sum up to. fold: of two pairs that mirror each other, the first one twice. */
+typedef struct {
+    tp_long_sum sum;
+    left_out left, random, squared; /* random: the largest that is as large as its pair; squared: what sums over the
+                                       width that gradients are fluctuate by, squared */
+    left_out cut;                   /* the largest of `left` that is cut off a function */
+    int own, across;                /* summands of a site with itself at one time; of two different ones */
+} ntk_total;
+
 /* c times the product of two series, and what it leaves out. */
 static int add_product(tp_algebra *algebra, const tp_series *back, left_out back_left, const tp_series *forth,
-                       left_out forth_left, double c, tp_long_sum *total, left_out *total_left, left_out *random)
+                       left_out forth_left, double c, ntk_total *total)
 {
     left_out left = nothing;
     leave_product(&left, series_top(back), back_left, series_top(forth), forth_left, 0);
     if (back->n > 0 && forth->n > 0 && left.power > series_top(back) + series_top(forth) - 1e-9)
-        leave_out(random, left.power, left.node);
-    leave_out(total_left, left.power, left.node);
+        leave_out(&total->random, left.power, left.node);
+    leave_out(&total->left, left.power, left.node);
+    leave_out(&total->cut, cut_of(algebra, left).power, left.node);
     for (int i = 0; i < back->n; i++)
         for (int k = 0; k < forth->n; k++) {
             int q = tp_q_product(algebra, back->at[i].q, forth->at[k].q);
-            if (q < 0 || tp_long_sum_add(algebra, total, back->at[i].power + forth->at[k].power, c, q))
+            if (q < 0 || tp_long_sum_add(algebra, &total->sum, back->at[i].power + forth->at[k].power, c, q))
                 return -1;
         }
     return 0;
 }
 
 /* c times one pair of sites at given times: <delta, delta'> <y, y'>; where one uses W and the other its transpose, y
- * meets delta'. fold: the pair is a site at one time with itself. random: the largest of what pairs leave out that is
- * as large as the pair itself. */
+ * meets delta'. fold: the pair is a site at one time with itself. */
 static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
-                     const tp_point *at_t, double c, bool fold, tp_long_sum *total, left_out *total_left,
-                     left_out *random)
+                     const tp_point *at_t, double c, bool fold, ntk_total *total)
 {
     ad_shape out = s->y.graph ? ad_shape_minus(w_of(s), &s->over) : *w_of(s);
     tp_series back, forth = { .n = 0 };
@@ -283,7 +311,7 @@ static int site_pair(tp_algebra *algebra, const ad_site *s, const tp_point *at_s
         return -1;
     if (!s->y.graph)
         tp_series_add(algebra, &forth, 0, TP_Q_ONE);
-    return add_product(algebra, &back, back_left, &forth, forth_left, c, total, total_left, random);
+    return add_product(algebra, &back, back_left, &forth, forth_left, c, total);
 }
 
 /* The width axis of W that y has; no axis: y has none of them. */
@@ -318,7 +346,7 @@ static int inner_or_one(tp_algebra *algebra, const ad_var *x, const tp_point *at
 /* c times one pair of sites whose tensors have different axes of W: entry by entry of its fixed axes, at each of which
  * what has the width meets what has it, and what has it not is a number. A site without y has delta alone. */
 static int entry_pairs(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
-                       const tp_point *at_t, double c, tp_long_sum *total, left_out *total_left, left_out *random)
+                       const tp_point *at_t, double c, ntk_total *total)
 {
     const ad_shape *w = w_of(s);
     ad_axis width = width_within(algebra, w);
@@ -334,7 +362,7 @@ static int entry_pairs(tp_algebra *algebra, const ad_site *s, const tp_point *at
         if (inner_or_one(algebra, &s->delta, &of_s, meets_delta, &of_t, with_y ? &none : &over, &back, &back_left) ||
             inner_or_one(algebra, &s->y, &of_s, meets_y, &of_t, with_y ? &over : &none, &forth, &forth_left))
             return -1;
-        if (add_product(algebra, &back, back_left, &forth, forth_left, c, total, total_left, random))
+        if (add_product(algebra, &back, back_left, &forth, forth_left, c, total))
             return -1;
     } while (tp_point_next(algebra, &entry));
     return 0;
@@ -363,13 +391,6 @@ static int gradient_entry(tp_algebra *algebra, const ad_site *site, const tp_poi
                     : tp_coordinate_product(algebra, site->delta.id, y, delta);
 }
 
-/* What the pairs of sites and times sum up to. fold: of two pairs that mirror each other, the first one twice. */
-typedef struct {
-    tp_long_sum sum;
-    left_out left, random, squared; /* squared: what sums over the width that gradients are fluctuate by, squared */
-    int own, across;                /* summands of a site with itself at one time; of two different ones */
-} ntk_total;
-
 /* c times one pair of sites of a parameter without a width, which sum over one: entry by entry, gradient times
  * gradient. Each is a number, n E y delta; where that vanishes beside what it fluctuates by, so does the limit. */
 static int gradient_pairs(tp_algebra *algebra, const ad_site *s, const tp_point *at_s, const ad_site *t,
@@ -395,6 +416,7 @@ static int gradient_pairs(tp_algebra *algebra, const ad_site *s, const tp_point 
         leave_product(&left, tp_coordinate_top(u), of_u, tp_coordinate_top(v), of_v, 0);
         leave_out(left.power > tp_coordinate_top(u) + tp_coordinate_top(v) - 1e-9 ? &total->random : &total->left,
                   left.power, left.node);
+        leave_out(&total->cut, cut_of(algebra, left).power, left.node);
         leave_squared(&total->squared, u, v);
     } while (tp_point_next(algebra, &entry));
     return 0;
@@ -599,9 +621,9 @@ static int use_pairs(tp_algebra *algebra, const uses *all, int u, bool fold, ntk
         if (sums)
             failed = gradient_pairs(algebra, s, &of_s, t, &of_t, c, total);
         else if (plain)
-            failed = site_pair(algebra, s, &of_s, t, &of_t, c, fold && own, &total->sum, &total->left, &total->random);
+            failed = site_pair(algebra, s, &of_s, t, &of_t, c, fold && own, total);
         else
-            failed = entry_pairs(algebra, s, &of_s, t, &of_t, c, &total->sum, &total->left, &total->random);
+            failed = entry_pairs(algebra, s, &of_s, t, &of_t, c, total);
         if (failed)
             return -1;
         *(own ? &total->own : &total->across) += long_sum_count(&total->sum) - before;
@@ -612,7 +634,7 @@ static int use_pairs(tp_algebra *algebra, const uses *all, int u, bool fold, ntk
 static int all_pairs(tp_algebra *algebra, const uses *all, bool fold, ntk_total *total)
 {
     int status = 0;
-    *total = (ntk_total){ .left = nothing, .random = nothing, .squared = nothing };
+    *total = (ntk_total){ .left = nothing, .random = nothing, .squared = nothing, .cut = nothing };
     for (int u = 0; u < all->n && !status; u++)
         status = use_pairs(algebra, all, u, fold, total);
     return status;
@@ -646,5 +668,5 @@ int tp_ntk_series(tp_algebra *algebra, tp_series *series, bool *folded)
         return refuse_left(algebra, total.left, "the NTK");
     if (isfinite(total.random.power) && total.random.power > minimum_power(series))
         return refuse_left(algebra, total.random, "the NTK");
-    return drop_incomplete(algebra, series, total.squared, "the NTK");
+    return drop_incomplete(algebra, series, total.squared, total.cut, "the NTK");
 }

@@ -13,10 +13,11 @@ int tp_ntk_series(tp_algebra *, tp_series *series, bool *folded);
 int tp_check_positions(tp_algebra *, tp_kernel_kind);
 /* The limit by exact expectations: 0; TP_NO_RULE where there is none for something in the program, TP_NOT_BP where the
  * rules are the simple ones and a gradient meets the forward pass, TP_INFINITE where an expectation is found to be
- * infinite, TP_TOO_LARGE where it has too many quantities, -1 on other errors. A kernel that failed keeps what was
- * made of it, for its owner to free. *fragile (may be NULL): whether the kernel may be made of the inputs' roundings
- * where its bound does not show digits. */
-enum { TP_NO_RULE = -2, TP_NOT_BP = -3, TP_INFINITE = -4, TP_GROWS = -5, TP_TOO_LARGE = -6 };
+ * infinite, TP_CUT where what vanishes in a function's argument counts, and there is no rule for it, TP_TOO_LARGE where
+ * it has too many quantities, -1 on other errors. A kernel that failed keeps what was made of it, for its owner to
+ * free. *fragile (may be NULL): whether the kernel may be made of the inputs' roundings where its bound does not show
+ * digits. */
+enum { TP_NO_RULE = -2, TP_NOT_BP = -3, TP_INFINITE = -4, TP_GROWS = -5, TP_TOO_LARGE = -6, TP_CUT = -7 };
 int tp_limit_exact(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
                    const tp_limit_spec *, tp_rules, tp_kernel *, bool *fragile, ad_error *error);
 /* Points of the normal law in as many dimensions as groups have variables: in each of independent runs (dims, count) of
@@ -42,7 +43,7 @@ int tp_limit_grouped(const tp_program *, tp_kernel_kind, const double *x, size_t
                      const tp_limit_spec *, tp_group_points *, double most, tp_grouped_cost *cost, double *values,
                      double *power, ad_error *error);
 /* -1 where the program's kernel is found to grow, or to be random, in the limit; TP_GROWS where a function is taken of
- * what grows. */
+ * what grows; TP_CUT as above. */
 int tp_check_limit(const tp_program *, tp_kernel_kind, ad_error *error);
 
 /* The recursion of an output's own kernels by quantities as text (tp_print_recursion); TP_TOO_LARGE where it has too

@@ -76,17 +76,32 @@ static int as_scalar(tp_algebra *algebra, const tp_coordinate *x)
     return total;
 }
 
+bool tp_is_cut(const tp_algebra *algebra, int node)
+{
+    ad_op op = ad_node_of(algebra->graph, node)->op;
+    return ad_is_unary(op) || op == AD_DIV || op == AD_LOGSUMEXP || op == AD_SOFTMAX || op == AD_MAX || op == AD_ARGMAX;
+}
+
 /* Can a function be taken of x in the limit? Not of what grows with n, nor of what fluctuates at order one. */
 static int check_argument(tp_algebra *algebra, int id, const tp_coordinate *x)
 {
     double top = tp_coordinate_top(x);
-    algebra->no_limit |= top > 1e-12 || x->rest > -1e-9;
+    bool cut = top <= 1e-12 && x->rest > -1e-9 && tp_is_cut(algebra, x->rest_node);
+    algebra->no_limit |= !cut && (top > 1e-12 || x->rest > -1e-9);
     algebra->grows |= top > 1e-12;
+    algebra->cut |= cut;
     if (top > 1e-12)
         return tp_refuse(algebra, id,
                          "its argument grows like n^%g, so that it grows as a power of n or saturates, and there is no "
                          "limit of it: a scale of n^-%g before it keeps its argument of order one",
                          top, top);
+    if (cut)
+        return tp_refuse(
+            algebra, x->rest_node,
+            "what vanishes in its argument is of order n^%g in the %s of line %d, and there is no rule for "
+            "it",
+            fabs(x->rest) > 1e-9 ? x->rest : 0, ad_op_name(ad_node_of(algebra->graph, id)->op),
+            ad_node_of(algebra->graph, id)->where.line);
     if (x->rest > -1e-9)
         return tp_refuse(algebra, x->rest_node,
                          "its fluctuations, of order n^%g, enter the %s of line %d: the limit is "
@@ -205,12 +220,25 @@ static int coordinate_of_function(tp_algebra *algebra, int lin, int fn)
     return tp_finish(algebra, &b);
 }
 
+/* What a polynomial leaves out of a function of x, of this order at 0. */
+static int left_by_polynomial(tp_algebra *algebra, int id, int order, int x)
+{
+    tp_builder b = TP_EMPTY;
+    const tp_coordinate *c = tp_coordinate_at(algebra, x);
+    double size = fmax(tp_coordinate_top(c), c->rest);
+    if (size > -INFINITY)
+        tp_leave(&b, order * size, id);
+    return tp_finish(algebra, &b);
+}
+
 static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, double p, int x)
 {
     if (op == AD_NEG)
         return tp_coordinate_scaled(algebra, x, -1, 0);
     if (op == AD_IDENTITY)
         return x;
+    if (tp_left_order(node) >= 0)
+        return left_by_polynomial(algebra, id, tp_left_order(node), x);
     double top = tp_coordinate_top(tp_coordinate_at(algebra, x)), degree;
     if (isfinite(top) && fabs(top) > 1e-12 && is_homogeneous(op, p, &degree)) {
         int order_one = tp_coordinate_scaled(algebra, x, 1, -top);
@@ -224,11 +252,13 @@ static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, 
         return -1;
     const tp_coordinate *c = tp_coordinate_at(algebra, x);
     if (c->n == 0 && isfinite(c->rest) && tp_breaks_at_zero(op, p, node->function)) {
-        algebra->no_limit |= of_rest;
+        bool cut = tp_is_cut(algebra, c->rest_node);
+        algebra->no_limit |= of_rest && !cut;
+        algebra->cut |= cut;
         return tp_refuse(algebra, id,
                          "its argument vanishes like n^%g, and it is not continuous at 0: the limit is that of "
-                         "what vanishes, which is random",
-                         c->rest);
+                         "what vanishes, %s",
+                         c->rest, of_rest && !cut ? "which is random" : "for which there is no rule");
     }
     if (op == AD_SQUARE && (c->n > 1 || is_scalar(c)))
         return tp_coordinate_product(algebra, id, x, x);

@@ -182,6 +182,7 @@ struct tp_algebra {
     bool not_bp;     /* refused, for the simple rules are wrong here */
     bool no_limit;   /* what was refused has no limit at all, or a random one */
     bool grows;      /* ... as what a function is taken of grows with n */
+    bool cut;        /* what was refused may have one, in which what vanishes of a function's argument counts */
     bool underflows; /* a product of numbers was below what a double holds */
     bool too_large;  /* what was refused has more parts than there is room for, or numbers that no double holds */
     struct {
@@ -417,6 +418,8 @@ int tp_q_split(const tp_algebra *, int q, double *c);
 /* The coordinate of a node (with a width axis, or an output) with its fixed axes at a point; -1 with an error that
  * names op, file and line if it is not a polynomial in univariate functions of G-vars. */
 int tp_coordinate_of(tp_algebra *, int node, tp_point point);
+/* Is what a coordinate leaves out, by this op, what vanishes in a function's argument, and no fluctuation? */
+bool tp_is_cut(const tp_algebra *, int node);
 /* The algebra of coordinates: of a number of the sample, of a term; cx x + cy y, c n^power x, x y (for `node`). */
 int tp_coordinate_scalar(tp_algebra *, int quantity);
 int tp_coordinate_number(tp_algebra *, double value);
