@@ -17,8 +17,10 @@ static void note_error(tp_tile *t, double error)
 static int make_function(const tp_solver *s, int fn, tp_function *made)
 {
     made->n_scalars = tp_fn_scalars(&s->algebra, fn, NULL, 0);
+    char place[TP_PLACE_TEXT];
     if (made->n_scalars > TP_MAX_SCALARS)
-        return ad_fail(s->error, "a function of %d scalars; at most %d are evaluated", made->n_scalars, TP_MAX_SCALARS);
+        return ad_fail(s->error, "%sa function of %d scalars; at most %d are evaluated",
+                       tp_fn_place(&s->algebra, fn, place), made->n_scalars, TP_MAX_SCALARS);
     return tp_univariate_of(&s->algebra, fn, &made->u);
 }
 
@@ -270,7 +272,7 @@ int tp_find_kinks(tp_solver *s, int fn, int set)
         if (f->n_kinks[set][i] < 0)
             return tp_lacks_memory(&s->algebra);
         if (f->n_kinks[set][i] > TP_MAX_KINKS)
-            return tp_too_many_kinks(s->error, f->n_kinks[set][i]);
+            return tp_too_many_kinks(&s->algebra, s->error, fn, f->n_kinks[set][i]);
     }
     return 0;
 }

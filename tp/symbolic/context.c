@@ -15,7 +15,7 @@ static void list_tables(tp_algebra *algebra, tp_table *tables[TABLES])
 
 int tp_algebra_new(tp_algebra *algebra, const tp_program *program, ad_error *error)
 {
-    *algebra = (tp_algebra){ .program = program, .graph = program->graph, .error = error };
+    *algebra = (tp_algebra){ .program = program, .graph = program->graph, .error = error, .node = -1 };
     algebra->arena = ad_arena_new(error);
     if (!algebra->arena)
         return -1;

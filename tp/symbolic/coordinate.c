@@ -780,7 +780,11 @@ static int solve_place(tp_algebra *algebra, const void *key)
     memcpy(&at.point, point, offsetof(tp_point, at));
     if (at.point.n > 0)
         memcpy(at.point.at, point->at, (size_t)at.point.n * sizeof *point->at);
-    return node_at(algebra, at.node, at.point);
+    int before = algebra->node, value;
+    algebra->node = at.node;
+    value = node_at(algebra, at.node, at.point);
+    algebra->node = before;
+    return value;
 }
 
 int tp_coordinate_of(tp_algebra *algebra, int node, tp_point point)

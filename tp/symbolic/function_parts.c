@@ -101,10 +101,26 @@ static tp_fn_parts *make_parts(const tp_algebra *algebra, int fn)
 
 bool tp_fn_keep(tp_algebra *algebra, int fn)
 {
-    void *all = algebra->parts;
-    bool room = ad_arena_grow(algebra->arena, &all, fn, &algebra->parts_capacity, sizeof *algebra->parts);
+    void *all = algebra->parts, *nodes = algebra->fn_nodes;
+    bool room = ad_arena_grow(algebra->arena, &all, fn, &algebra->parts_capacity, sizeof *algebra->parts) &&
+                ad_arena_grow(algebra->arena, &nodes, fn, &algebra->fn_nodes_capacity, sizeof *algebra->fn_nodes);
     algebra->parts = all;
+    algebra->fn_nodes = nodes;
+    const tp_fn *f = tp_fn_at(algebra, fn);
+    int count = tp_fn_arguments(f), node = algebra->node;
+    if (room && node < 0 && count > 0) /* of an expectation: of what it is made of */
+        node = algebra->fn_nodes[f->a] < 0 && count > 1 ? algebra->fn_nodes[f->b] : algebra->fn_nodes[f->a];
+    if (room)
+        algebra->fn_nodes[fn] = node;
     return room;
+}
+
+const char *tp_fn_place(const tp_algebra *algebra, int fn, char text[TP_PLACE_TEXT])
+{
+    int id = algebra->fn_nodes[fn] < 0 ? algebra->program->output.id : algebra->fn_nodes[fn];
+    const ad_node *node = ad_node_of(algebra->graph, id);
+    snprintf(text, TP_PLACE_TEXT, "%s:%d: %s: ", node->where.file, node->where.line, tp_node_name(node));
+    return text;
 }
 
 const tp_fn_parts *tp_fn_parts_of(const tp_algebra *algebra, int fn)

@@ -175,7 +175,9 @@ struct tp_algebra {
     int sum_capacity;
     int variable;              /* the function x */
     const tp_fn_parts **parts; /* by function: those of what is evaluated often, else NULL */
-    int parts_capacity;
+    int *fn_nodes;             /* by function: the node whose coordinate it was made for first, -1: none */
+    int parts_capacity, fn_nodes_capacity;
+    int node; /* under way; -1: none */
     tp_rules rules;
     bool by_groups;  /* where there is no rule for two functions, expectations of groups are quantities, too */
     int outputs[2];  /* the kernel is between these */
@@ -315,8 +317,11 @@ static inline int tp_window_entry(const ad_node *node, int window, int offset)
 }
 
 /* ---- functions ---- */
-void tp_fn_learn(const tp_algebra *, tp_fn *fn);              /* what is known of it, from its arguments' */
-bool tp_fn_keep(tp_algebra *, int fn);                        /* makes room for what is kept of the last function */
+void tp_fn_learn(const tp_algebra *, tp_fn *fn); /* what is known of it, from its arguments' */
+bool tp_fn_keep(tp_algebra *, int fn);           /* makes room for what is kept of the last function */
+/* "FILE:LINE: OP: " of the node that a function was made for, else of the output. */
+enum { TP_PLACE_TEXT = 200 };
+const char *tp_fn_place(const tp_algebra *, int fn, char text[TP_PLACE_TEXT]);
 static inline int tp_fn_intern(tp_algebra *algebra, tp_fn fn) /* its number; -1 without memory */
 {
     tp_fn clean;
@@ -507,7 +512,7 @@ int tp_univariate_tree(const tp_algebra *, int fn, tp_univariate *u);
 /* Any function, else by evaluating it, in pieces where that takes long. One with scalars has neither pieces nor kinks
  * yet, nor a sample: u->context is a tp_fn_context. -1 with an error, also for more than TP_MAX_KINKS kinks. */
 int tp_univariate_of(const tp_algebra *, int fn, tp_univariate *u);
-int tp_too_many_kinks(ad_error *error, int found); /* -1 */
+int tp_too_many_kinks(const tp_algebra *, ad_error *error, int fn, int found); /* -1 */
 
 /* ---- functions as trees (family_functions.c): -1 with an error, or if an argument is -1 ---- */
 int tp_fn_make(tp_algebra *, int op, double p, int a, int b);

@@ -53,11 +53,13 @@ int tp_univariate_of(const tp_algebra *algebra, int fn, tp_univariate *u)
     if (u->n_kinks < 0)
         return tp_lacks_memory(algebra);
     if (u->n_kinks > TP_MAX_KINKS)
-        return tp_too_many_kinks(algebra->error, u->n_kinks);
+        return tp_too_many_kinks(algebra, algebra->error, fn, u->n_kinks);
     return scalars ? 0 : tp_in_pieces(u, algebra->arena, algebra->error);
 }
 
-int tp_too_many_kinks(ad_error *error, int found)
+int tp_too_many_kinks(const tp_algebra *algebra, ad_error *error, int fn, int found)
 {
-    return ad_fail(error, "a function with %d kinks or more; at most %d are integrated", found, TP_MAX_KINKS);
+    char place[TP_PLACE_TEXT];
+    return ad_fail(error, "%sa function with %d kinks or more; at most %d are integrated",
+                   tp_fn_place(algebra, fn, place), found, TP_MAX_KINKS);
 }

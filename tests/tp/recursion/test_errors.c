@@ -450,3 +450,44 @@ Test(errors, pairs_of_unlike_functions_go_by_their_series)
     double said = solve(two_functions, NULL, TP_NTK, D, ROWS, x, out);
     cr_expect(said > 0 && said < 3e-13, "said %g", said);
 }
+
+/* ---- functions that are too large ---- */
+static ad_var of_many_numbers(nn_net *net, ad_var in)
+{
+    ad_axis n = nn_width(net, "n");
+    ad_var y = nn_dense(net, "h", in, n), m = ad_mean(ad_square(y), ad_shape_of(n));
+    for (int k = 0; k < 70; k++)
+        y = ad_tanh(ad_mul(y, ad_power(m, 0.1 + 0.01 * k)));
+    return nn_readout(net, "v", y);
+}
+
+static ad_var of_many_kinks(nn_net *net, ad_var in)
+{
+    ad_var h = ad_tanh(nn_dense(net, "h", in, nn_width(net, "n"))), y = h;
+    for (int k = 0; k < 70; k++)
+        y = ad_add(y, ad_abs(ad_sub(h, ad_constant(in.graph, 0.02 * (k - 35), *ad_shape_get(h)))));
+    return nn_readout(net, "v", ad_tanh(y));
+}
+
+/* Are refused at the line of the op whose function it is. */
+Test(errors, functions_that_are_too_large_have_a_line)
+{
+    static const double x[] = { 1, 0.3, 0.2, 0.4, -0.8, 1 };
+    static const struct {
+        nn_function network;
+        const char *says;
+    } large[] = { { of_many_numbers, "tanh: a function of 69 scalars" },
+                  { of_many_kinks, "tanh: a function with 65 kinks" } };
+    for (size_t k = 0; k < sizeof large / sizeof *large; k++) {
+        ad_error error = { 0 };
+        nn_net *net = nn_trace(large[k].network, &(nn_spec){ .features = 3 }, &error);
+        tp_program *program = net ? tp_translate(net, &error) : NULL;
+        tp_kernel kernel;
+        cr_assert(program, "%s", error.text);
+        cr_expect(tp_limit(program, TP_NNGP, x, 2, NULL, 0, &(tp_limit_spec){ .engine = TP_ENGINE_EXACT }, &kernel,
+                           &error) != 0);
+        cr_expect(strstr(error.text, large[k].says) && strstr(error.text, "test_errors.c:"), "%s", error.text);
+        tp_program_free(program);
+        nn_net_free(net);
+    }
+}
