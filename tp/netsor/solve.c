@@ -1,6 +1,7 @@
 /* solve.c: what a program by hand tends to: exact where there is a way, else sampled, and at a width beside
  * it. */
 #include "tp/netsor/script.h"
+#include "tp/symbolic/symbolic.h"
 
 #include "autodiff/base/base.h"
 
@@ -110,6 +111,27 @@ static int refuse_exact(const job *j, size_t which, const char *what)
                    j->script->file, c->line, c->name, what);
 }
 
+/* -1 with an error where samples leave the range of a double: no rule shows them to be 0, and their squares are. */
+static int check_sampled(const job *j)
+{
+    size_t which;
+    for (size_t at = 0; at < j->count; at++) {
+        if (!is_asked(j, at, &which) || !isnan(j->exact.value[at]))
+            continue;
+        const tp_command *c = &j->script->commands[which];
+        double value = fabs(j->sampled.value[at]);
+        bool variance = at < 2 * j->n && at % 2;
+        bool small = value < TP_LEAST && (variance ? pow(j->sampled.value[at - 1], 2) < TP_LEAST : value > 0);
+        if (!isfinite(value) || small)
+            return ad_fail(j->error,
+                           "%s:%d: %s: its samples leave the range of a double (%s): %s inputs, weights or powers keep "
+                           "them, where it has a limit",
+                           j->script->file, c->line, c->name, small ? "their squares are below 1e-300" : "1.8e308",
+                           small ? "larger" : "smaller");
+    }
+    return 0;
+}
+
 static int solve(job *j, tp_solution *solution)
 {
     bool dot = false, unused;
@@ -137,11 +159,7 @@ static int solve(job *j, tp_solution *solution)
         return -1;
     if (j->spec.width && sample(j, true, &j->finite))
         return -1;
-    for (size_t at = 0; j->sampled.value && at < j->count; at++)
-        if (is_asked(j, at, &which) && isnan(j->exact.value[at]) && !isfinite(j->sampled.value[at]))
-            return ad_fail(j->error, "%s:%d: %s: it has no limit: its samples are not finite", j->script->file,
-                           j->script->commands[which].line, j->script->commands[which].name);
-    return 0;
+    return j->sampled.value ? check_sampled(j) : 0;
 }
 
 static tp_estimate estimate(const job *j, size_t at, tp_solution *solution)

@@ -1021,3 +1021,33 @@ Test(netsor, one_seed_has_no_standard_error)
     }
     tp_script_free(script);
 }
+
+/* Samples whose squares leave a double are told so, and not as 0 or as without a limit. */
+Test(netsor, samples_out_of_range)
+{
+    static const struct {
+        const char *text, *says;
+    } out[] = {
+        { "Input x : G(n) ~ N(0, 1)\nNonlin y := power(x, 1024)\n",
+          "test.tp:2: y: its samples leave the range of a double (1.8e308)" },
+        { "Input x : G(n) ~ N(0, 1e-10)\nInput u : G(n) ~ N(0, 1e-10)\nInput w : G(n) ~ N(0, 1e-10)\n"
+          "Nonlin y := power(tanh(x ⊙ u + w), 64)\n",
+          "test.tp:4: y: its samples leave the range of a double (their squares are below 1e-300)" },
+    };
+    for (size_t k = 0; k < sizeof out / sizeof *out; k++) {
+        ad_error error = { 0 };
+        tp_script *script = parsed(out[k].text);
+        tp_solution *s = tp_script_solve(script, NULL, &error);
+        cr_expect_null(s, "%s", out[k].text);
+        cr_expect(strstr(error.text, out[k].says), "%s", error.text);
+        tp_solution_free(s);
+        tp_script_free(script);
+    }
+    /* 1 in all samples has the variance 0 */
+    tp_solution *s = solved("Input x : G(n) ~ N(0, 1)\nInput u : G(n) ~ N(0, 1)\nInput w : G(n) ~ N(0, 1)\n"
+                            "Nonlin y := step(1 + square(tanh(x ⊙ u + w)))\n",
+                            NULL);
+    cr_expect_float_eq(value(s, "y")->mean.value, 1, 1e-12);
+    cr_expect_float_eq(value(s, "y")->variance.value, 0, 1e-12);
+    tp_solution_free(s);
+}
