@@ -13,33 +13,27 @@
  * steps the points' error falls as slowly as samples' does, and what it does to later steps all runs have alike, which
  * their spread does not tell. Evaluations of functions, which are some seconds; more for a tolerance that is asked
  * for. */
-static const double usual = 2e-3, largest = 5e-3, most_first = 1.5e9, most_more = 6e9;
-enum { RUNS = 8, FIRST_POINTS = 1024, MOST_POINTS = 1 << 16 };
+static const double usual = 2e-3, largest = 5e-3, most_first = 2e9, most_more = 6e9;
+enum { RUNS = 8, FIRST_POINTS = 2048, MOST_POINTS = 1 << 16 };
 _Static_assert((int)RUNS <= (int)TP_MOST_GROUP_RUNS, "more runs than groups have room for");
 
-/* One run's, Sobol's, made orthogonal to each other and to 1. */
-static int fill_run(tp_group_points *points, int run, ad_error *error)
-{
-    size_t count = points->count, dims = (size_t)points->dims;
-    tp_space space;
-    tp_rows rows = { .length = count };
-    int status = tp_space_new(&space, count, points->seed + 1 + (uint64_t)run, error);
-    if (!status)
-        status = tp_draw(&space, points->dims, NULL, &rows, error);
-    if (!status)
-        memcpy(points->z + (size_t)run * dims * count, rows.data, dims * count * sizeof *rows.data);
-    tp_space_free(&space);
-    ad_free(rows.data);
-    return status;
-}
-
+/* Runs are parts, one behind the other, of one sequence of Sobol's, made orthogonal to each other and to 1: each is a
+ * net of its own, and all together are a finer one, whose mean errs by less than the spread of the runs tells. */
 static int make_points(tp_group_points *points, int dims, ad_error *error)
 {
+    size_t count = points->count, all = RUNS * count, d = (size_t)dims;
+    tp_space space;
+    tp_rows rows = { .length = all };
     points->dims = dims;
-    points->z = ad_alloc((size_t)RUNS * (size_t)dims * points->count, sizeof *points->z, "points", error);
-    int status = points->z ? 0 : -1;
-    for (int run = 0; run < RUNS && !status; run++)
-        status = fill_run(points, run, error);
+    points->z = ad_alloc(d * all, sizeof *points->z, "points", error);
+    int status = points->z ? tp_space_new(&space, all, points->seed + 1, error) : -1;
+    if (status)
+        return status;
+    status = tp_draw(&space, dims, NULL, &rows, error);
+    for (size_t i = 0; i < RUNS * d && !status; i++)
+        memcpy(points->z + i * count, rows.data + i % d * all + i / d * count, count * sizeof *points->z);
+    tp_space_free(&space);
+    ad_free(rows.data);
     return status;
 }
 

@@ -1,5 +1,5 @@
-/* Limits by points of groups of few Gaussians: the points' rule, gates against samples of every vector's law, stated
- * errors over seeds, and what is none of theirs. */
+/* Limits by points of groups of few Gaussians: grids, gates against samples of every vector's law, groups that share
+ * points, stated errors over seeds, and what is none of theirs. */
 #include "autodiff/base/base.h"
 #include "limn.h"
 #include "tp/gauss/gauss.h"
@@ -36,18 +36,13 @@ static tp_kernel solve(tp_program *program, tp_kernel_kind which, const double *
     return kernel;
 }
 
-/* A part of points, and the mean of a polynomial by them. */
+/* Means of polynomials by a grid. */
 static void integrates(int dims, size_t n)
 {
-    ad_error error = { 0 };
-    double *z = malloc((size_t)dims * n * sizeof *z), *x = malloc((size_t)dims * n * sizeof *x);
-    double *w = malloc(n * sizeof *w), one = 0, square = 0, mixed = 0, fourth = 0;
+    double *x = malloc((size_t)dims * n * sizeof *x), *w = malloc(n * sizeof *w);
+    double one = 0, square = 0, mixed = 0, fourth = 0;
     const double shift[2] = { 0.3, 0.8 };
-    ad_normal(7, 1, 0, (size_t)dims * n, z);
-    if (dims <= 2)
-        tp_normal_grid(dims, n, shift, x, w);
-    else
-        cr_assert(tp_cubature(dims, n, n, z, x, w, &error) == 0);
+    tp_normal_grid(dims, n, shift, x, w);
     for (size_t i = 0; i < n; i++) {
         double a = x[i], b = x[(size_t)(dims - 1) * n + i];
         one += w[i];
@@ -59,15 +54,14 @@ static void integrates(int dims, size_t n)
     cr_expect(fabs(square - 1) < 1e-8, "%d: %.3g", dims, square - 1);
     cr_expect(fabs(mixed - (dims == 1)) < 1e-8, "%d: %.3g", dims, mixed);
     cr_expect(fabs(fourth - (dims == 1 ? 3 : 1)) < 1e-7, "%d: %.3g", dims, fourth);
-    free(z);
     free(x);
     free(w);
 }
 
-Test(by_points, the_rule_integrates_polynomials)
+Test(by_points, grids_integrate_polynomials)
 {
-    for (int dims = 1; dims <= 6; dims++)
-        integrates(dims, 1024);
+    integrates(1, 128);
+    integrates(2, 32 * 32);
 }
 
 /* What a grid leaves of a wave is a cosine of its shift, and nothing on average over even shifts. */
@@ -204,6 +198,73 @@ Test(by_points, one_step_is_that_of_a_product_rule)
     nn_net_free(net);
 }
 
+/* ---- groups that share points ---- */
+/* Functions of A x at three steps, of B x at the first and last, or both, multiplied. */
+typedef struct {
+    bool of_a, of_b;
+    double sigma_b;
+} factors;
+static factors multiplied;
+
+static ad_var product_of_steps(nn_net *net, ad_var x)
+{
+    ad_axis n = nn_width(net, "n"), time = ad_shape_get(x)->axes[1], in = ad_shape_get(x)->axes[2];
+    ad_var h = x;
+    nn_weight a = { .c = 1 }, b;
+    if (multiplied.of_a)
+        a = nn_make_weight(net, "A", in, n, 1);
+    for (size_t t = 0; t < STEPS && multiplied.of_a; t++) {
+        ad_var factor = ad_sigmoid(nn_apply(a, ad_take(x, time, t)));
+        h = t ? ad_mul(h, factor) : factor;
+    }
+    if (multiplied.of_b) {
+        b = nn_make_weight(net, "B", in, n, multiplied.sigma_b);
+        ad_var first = ad_sigmoid(nn_apply(b, ad_take(x, time, 0)));
+        ad_var factor = ad_mul(first, ad_tanh(nn_apply(b, ad_take(x, time, STEPS - 1))));
+        h = multiplied.of_a ? ad_mul(h, factor) : factor;
+    }
+    return nn_readout_with(net, "readout", h, .sigma_w = 1);
+}
+
+static tp_kernel kernel_of(factors f, const double *x)
+{
+    ad_error error = { 0 };
+    nn_spec spec = { .shape = { STEPS, FEATURES } };
+    multiplied = f;
+    nn_net *net = nn_trace(product_of_steps, &spec, &error);
+    tp_program *program = net ? tp_translate(net, &error) : NULL;
+    cr_assert(program, "%s", error.text);
+    tp_kernel k = solve(program, TP_NNGP, x, &(tp_limit_spec){ 0 });
+    cr_expect(strstr(k.method, "points"), "%s", k.method);
+    tp_program_free(program);
+    nn_net_free(net);
+    return k;
+}
+
+/* Functions of B x share the points of those of A x where their variances are alike, which their product must not
+ * show: it is that of the kernels of either alone, which share none. */
+Test(by_points, groups_of_like_covariances_share_points)
+{
+    double x[ROWS * STEPS * FEATURES];
+    inputs(x, ROWS * STEPS * FEATURES);
+    for (double sigma_b = 1; sigma_b > 0.6; sigma_b -= 0.3) {
+        tp_kernel a = kernel_of((factors){ .of_a = true }, x), b = kernel_of((factors){ false, true, sigma_b }, x);
+        tp_kernel both = kernel_of((factors){ true, true, sigma_b }, x);
+        for (size_t i = 0; i < ROWS * ROWS; i++) {
+            double ka = a.terms[0].values[i], kb = b.terms[0].values[i], k = both.terms[0].values[i];
+            double error = both.deviations[i] + ka * b.deviations[i] + fabs(kb) * a.deviations[i];
+            double scale =
+                ka * sqrt(b.terms[0].values[i / ROWS * (ROWS + 1)] * b.terms[0].values[i % ROWS * (ROWS + 1)]);
+            cr_expect(fabs(k - ka * kb) < 3 * error, "%g, %zu: %.3g of %.3g, error %.3g", sigma_b, i, k - ka * kb, k,
+                      error);
+            cr_expect(error < 2e-3 * scale, "%g, %zu: error %.3g of %.3g", sigma_b, i, error, scale);
+        }
+        tp_kernel_free(&a);
+        tp_kernel_free(&b);
+        tp_kernel_free(&both);
+    }
+}
+
 /* Rows in another order: the other one's variables come first, and the kernel is the same within the errors. */
 Test(by_points, rows_may_be_swapped)
 {
@@ -277,8 +338,9 @@ Test(by_points, rows_that_are_as_good_as_equal_have_one_kernel)
     keeps_equal("cell=gru", TP_NTK);
 }
 
-/* Beside a kernel by many points, those of other seeds are off by what they state: of 4 seeds the mean square, in
- * stated errors, is 0.6, as these have room for Student's 7 degrees of freedom, and its spread leaves it below 1.8. */
+/* Beside a kernel by many points, those of other seeds are off by what they state: were the runs independent, the mean
+ * square in stated errors would be 0.6, as these have room for Student's 7 degrees of freedom; as parts of one net they
+ * tell more than they leave, and it is below 0.6, but for chance. */
 static void states_error(const char *cell, double precision)
 {
     enum { SEEDS = 4 };
@@ -296,8 +358,8 @@ static void states_error(const char *cell, double precision)
                    (pow(k.deviations[i], 2) + pow(truth.deviations[i], 2)) / (SEEDS * ROWS * ROWS);
         tp_kernel_free(&k);
     }
-    cr_expect(off < 1.8, "%s: %.3g", cell, off);
-    cr_expect(off > 0.1, "%s: %.3g", cell, off);
+    cr_expect(off < 0.9, "%s: %.3g", cell, off);
+    cr_expect(off > 0.01, "%s: %.3g", cell, off);
     tp_kernel_free(&truth);
     tp_program_free(program);
     nn_net_free(net);

@@ -211,16 +211,12 @@ double tp_mehler_change(const tp_mehler *m);
 double tp_mehler_tile(const tp_mehler *f, const tp_mehler *g, size_t row, size_t rows, size_t column, size_t columns,
                       const double *q12, size_t q12_stride, double *out, size_t out_stride);
 
-/* ---- many variables ---------------------------------------------------------------------------------------------- */
-/* From independent points z (dims, n of `stride`) of the normal law points x (dims, n) and weights w (n): the sum of
- * w (f(x) + f(-x)) / 2 is E f for polynomials up to an odd degree, which n decides, and has that mean for others but
- * for what is of the second order in its deviation. At most TP_MOST_CUBED dims, and at least three. */
-enum { TP_MOST_CUBED = 40 };
-int tp_cubature(int dims, size_t n, size_t stride, const double *z, double *x, double *w, ad_error *error);
-/* The same of one dimension or two by the trapezoid rule: a grid of n points along a line, or of a square's of n, the
- * root of n by itself; shift (dims): by which part of a step, below 1. What is left is a sum of cosines of the shifts,
- * most of it of one, so that its values are near its two ends: of few independent shifts the spread may be much too
- * small; of evenly spread ones the first cosines are 0 on average. */
+/* ---- many points ------------------------------------------------------------------------------------------------- */
+/* Points x (dims, n) and weights w (n) of the normal law of one dimension or two by the trapezoid rule: a grid of n
+ * points along a line, or of a square's of n, the root of n by itself; shift (dims): by which part of a step, below 1.
+ * The sum of w (f(x) + f(-x)) / 2 is E f. What is left is a sum of cosines of the shifts, most of it of one, so that
+ * its values are near its two ends: of few independent shifts the spread may be much too small; of evenly spread ones
+ * the first cosines are 0 on average. */
 void tp_normal_grid(int dims, size_t n, const double *shift, double *x, double *w);
 
 /* ---- whole arrays ------------------------------------------------------------------------------------------------ */

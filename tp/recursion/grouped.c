@@ -15,8 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert((int)TP_MOST_CUBED >= (int)TP_MAX_GROUP, "points have fewer dimensions than groups");
-
 /* Rows of numbers, one a point: the variables, then what is made of them, each of rows before it. */
 typedef struct {
     int fn, of;      /* of a function: the row that it is a function of */
@@ -35,6 +33,7 @@ typedef struct {
     int n_lins, n_steps, n_terms, n_members, steps_capacity, terms_capacity, members_capacity;
     tp_group_lin lins[TP_MAX_GROUP];
     int n_own, own[TP_MAX_GROUP]; /* where both samples are one: how many variables, and which of them each lin is */
+    bool nests;                   /* some member has a nested lin */
     const tp_quantity *like;      /* the first member, whose covariances all have */
     row_step *steps;
     row_term *terms;
@@ -45,9 +44,12 @@ typedef struct {
 /* How a group's product and its stand-ins' are computed. */
 typedef struct group_plan {
     int family, quantity, n_factors, n_plain, n_stand_ins;
+    int parity;   /* of the product, where the variables are negated: 1, -1, or 0: neither, or not known */
+    size_t first; /* its sums' place among a run's */
     int factors[2 * TP_MAX_FACTORS]; /* rows that are multiplied: first the plain ones, which stand-ins have, too */
     int nested[2];                   /* rows of the nested lins that stand-ins are powers of */
-    size_t first;                    /* its sums' place among a run's */
+    int n_lins, *variables;          /* a group's: which of the family's each one is */
+    tp_group_lin *lins;
 } group_plan;
 
 /* A plan's sums over a run's points of its product p and stand-ins l: p; (n) l; (n) l p; (n (n + 1) / 2) l l', by
@@ -70,11 +72,10 @@ typedef struct {
     tp_univariate *forms; /* (quantities, 2): of an expectation with one */
     bool tells_apart;     /* some quantity is not that at (i, i) for two samples of equal rows, as masks' are */
     struct {
-        size_t n;
+        size_t n, dims;
         double *x, *w;
-    } rules[TP_MAX_GROUP +
-            1]; /* by the number of variables d: (runs, d, n) and (runs, n), half a point's weights, which
-                                * its negative shares */
+    } rules[TP_MAX_GROUP + 1]; /* by the number of variables: (runs, dims, n), of which these are the first, and (runs,
+                                * n), half a point's weights, which its negative shares */
 } grouped;
 
 /* ---- plans ---- */
@@ -128,14 +129,14 @@ static int row_of_function(grouped *g, family *p, int fn, int of)
     return row;
 }
 
-static int row_of_factor(grouped *g, family *p, tp_factor f, int second);
+static int row_of_factor(grouped *g, family *f, const group_plan *p, tp_factor factor, int second);
 
 /* The row of a coordinate that a function is taken of. */
-static int row_of_nested(grouped *g, family *p, int lin, int second)
+static int row_of_nested(grouped *g, family *f, const group_plan *p, int lin, int second)
 {
-    for (int k = 0; k < p->n_steps; k++)
-        if (p->steps[k].fn < 0 && p->steps[k].lin == lin && p->steps[k].second == second)
-            return p->n_lins + k;
+    for (int k = 0; k < f->n_steps; k++)
+        if (f->steps[k].fn < 0 && f->steps[k].lin == lin && f->steps[k].second == second)
+            return f->n_lins + k;
     const tp_coordinate *x = tp_nested(&g->s->algebra, lin);
     row_term *terms = ad_arena_alloc(g->s->algebra.arena, (size_t)x->n, sizeof *terms);
     if (!terms)
@@ -143,32 +144,32 @@ static int row_of_nested(grouped *g, family *p, int lin, int second)
     for (int i = 0; i < x->n; i++) {
         terms[i] = (row_term){ .c = x->terms[i].c, .n = x->terms[i].n };
         for (int m = 0; m < x->terms[i].n; m++)
-            if ((terms[i].rows[m] = row_of_factor(g, p, x->terms[i].factors[m], second)) < 0)
+            if ((terms[i].rows[m] = row_of_factor(g, f, p, x->terms[i].factors[m], second)) < 0)
                 return terms[i].rows[m];
     }
-    row_step step = { .fn = -1, .lin = lin, .second = second, .first = p->n_terms, .n = x->n };
+    row_step step = { .fn = -1, .lin = lin, .second = second, .first = f->n_terms, .n = x->n };
     for (int i = 0; i < x->n; i++) {
-        if (!ad_arena_grow(g->s->algebra.arena, (void **)&p->terms, p->n_terms, &p->terms_capacity, sizeof *p->terms))
+        if (!ad_arena_grow(g->s->algebra.arena, (void **)&f->terms, f->n_terms, &f->terms_capacity, sizeof *f->terms))
             return tp_lacks_memory(&g->s->algebra);
-        p->terms[p->n_terms++] = terms[i];
+        f->terms[f->n_terms++] = terms[i];
     }
-    return add_step(g, p, step);
+    return add_step(g, f, step);
 }
 
-static int row_of_lin(grouped *g, family *p, int lin, int second)
+static int row_of_lin(grouped *g, family *f, const group_plan *p, int lin, int second)
 {
     if (tp_nested(&g->s->algebra, lin))
-        return row_of_nested(g, p, lin, second);
-    int row = 0;
-    while (p->lins[row].lin != lin || p->lins[row].second != second)
-        row++;
-    return row;
+        return row_of_nested(g, f, p, lin, second);
+    int k = 0;
+    while (p->lins[k].lin != lin || p->lins[k].second != second)
+        k++;
+    return p->variables[k];
 }
 
-static int row_of_factor(grouped *g, family *p, tp_factor f, int second)
+static int row_of_factor(grouped *g, family *f, const group_plan *p, tp_factor factor, int second)
 {
-    int of = row_of_lin(g, p, f.lin, second);
-    return of < 0 ? of : row_of_function(g, p, f.fn, of);
+    int of = row_of_lin(g, f, p, factor.lin, second);
+    return of < 0 ? of : row_of_function(g, f, factor.fn, of);
 }
 
 /* How many covariances a group's quantity begins with. */
@@ -217,10 +218,12 @@ static group_plan *new_plan(grouped *g, int id, const tp_group_lin *lins, int n)
     ad_arena *arena = g->s->algebra.arena;
     const tp_quantity *q = tp_quantity_at(&g->s->algebra, id);
     group_plan *p = ad_arena_alloc(arena, 1, sizeof *p);
-    int k = 0;
+    tp_group_lin *own = ad_arena_alloc(arena, (size_t)n, sizeof *own);
+    int k = 0, *variables = ad_arena_alloc(arena, (size_t)n, sizeof *variables);
     while (k < g->n_families && !(same_covariances(g->families[k].like, q) && same_lins(&g->families[k], lins, n)))
         k++;
-    bool room = p && ad_arena_grow(arena, (void **)&g->families, k, &g->families_capacity, sizeof *g->families);
+    bool room = p && own && variables &&
+                ad_arena_grow(arena, (void **)&g->families, k, &g->families_capacity, sizeof *g->families);
     family *f = room ? &g->families[k] : NULL;
     if (room && k == g->n_families) {
         *f = (family){ .n_lins = n, .like = q };
@@ -233,9 +236,21 @@ static group_plan *new_plan(grouped *g, int id, const tp_group_lin *lins, int n)
         return NULL;
     }
     f->members[f->n_members++] = id;
+    p->n_lins = lins ? n : 0;
+    p->lins = own;
+    p->variables = variables;
+    for (int i = 0; i < p->n_lins; i++) {
+        p->lins[i] = lins[i];
+        p->variables[i] = i;
+    }
     p->family = k;
     p->quantity = id;
     return g->plans[id] = p;
+}
+
+static size_t packed(int i, int k) /* k <= i */
+{
+    return (size_t)i * (size_t)(i + 1) / 2 + (size_t)k;
 }
 
 /* Which independent parts a family's Gaussians fall into, the first of each part in its lins' place. */
@@ -252,11 +267,11 @@ static void find_parts(const family *f, int *part)
     }
 }
 
-/* So few dimensions have better points of their own; and as many points at least. */
-enum { FEW = 6, LEAST_POINTS = 1024 };
+/* Points of so few dimensions are better than those of more. */
+enum { FEW = 6 };
 
 /* Are a's Gaussians, not few, among b's, and some in each of b's independent parts? */
-static bool is_within(const family *a, const family *b)
+static bool is_within(const family *a, const family *b, int *variables)
 {
     int part[TP_MAX_GROUP];
     bool met[TP_MAX_GROUP] = { false }, within = a->n_lins > FEW && a->n_lins < b->n_lins;
@@ -267,10 +282,30 @@ static bool is_within(const family *a, const family *b)
             k++;
         within = k < b->n_lins;
         met[within ? part[k] : 0] = true;
+        variables[i] = k;
     }
     for (int k = 0; k < b->n_lins && within; k++)
         within = met[part[k]];
     return within;
+}
+
+/* Have some of b's Gaussians the covariances of a's, both few and more than two, from the n-th one of a's on? Products
+ * of other matrices with the same vectors have. */
+static bool is_like(const family *a, const family *b, int n, int *variables)
+{
+    if (a->n_lins <= 2 || b->n_lins > FEW || a->n_own != b->n_own || a->nests || b->nests)
+        return false;
+    for (int k = 0; k < b->n_lins && n < a->n_lins; k++) {
+        bool like = true;
+        for (int i = 0; i <= n && like; i++) {
+            int to = i < n ? variables[i] : k, first = to > k ? to : k, second = to > k ? k : to;
+            like = (i == n || to != k) && a->like->parts[packed(n, i)].q == b->like->parts[packed(first, second)].q;
+        }
+        variables[n] = k;
+        if (like && is_like(a, b, n + 1, variables))
+            return true;
+    }
+    return n == a->n_lins;
 }
 
 /* Does a's first member stand behind all covariances of b, which are there wherever that is needed? */
@@ -291,32 +326,40 @@ static int by_number(const void *a, const void *b)
     return *(const int *)a - *(const int *)b;
 }
 
-static int absorb(grouped *g, family *a, family *b)
+/* variables: which of b's each of a's is. */
+static int absorb(grouped *g, family *a, family *b, const int *variables)
 {
     ad_arena *arena = g->s->algebra.arena;
     for (int m = 0; m < a->n_members; m++) {
+        group_plan *p = g->plans[a->members[m]];
         if (!ad_arena_grow(arena, (void **)&b->members, b->n_members, &b->members_capacity, sizeof *b->members))
             return tp_lacks_memory(&g->s->algebra);
         b->members[b->n_members++] = a->members[m];
-        g->plans[a->members[m]]->family = (int)(b - g->families);
+        p->family = (int)(b - g->families);
+        for (int i = 0; i < p->n_lins; i++)
+            p->variables[i] = variables[p->variables[i]];
     }
     a->n_members = 0;
     qsort(b->members, (size_t)b->n_members, sizeof *b->members, by_number);
     return 0;
 }
 
-/* Groups of fewer Gaussians go with those of more, of the same independent parts, whose rows they share. */
+/* Groups of fewer Gaussians go with those of more, of the same independent parts or all of the same covariances, whose
+ * rows they share. Those of as many variables where both samples are one: there the points stay the same. */
 static int absorb_families(grouped *g)
 {
+    int variables[TP_MAX_GROUP], best[TP_MAX_GROUP];
     for (int i = 0; i < g->n_families; i++) {
         family *a = &g->families[i], *into = NULL;
         for (int k = 0; k < g->n_families && a->like->kind == TP_Q_GROUP; k++) {
             family *b = &g->families[k];
-            if (b->like->kind == TP_Q_GROUP && b->n_members && (!into || b->n_lins > into->n_lins) && is_within(a, b) &&
-                is_later(g->s, a, b))
+            if (k != i && b->like->kind == TP_Q_GROUP && b->n_members && (!into || b->n_lins > into->n_lins) &&
+                (is_within(a, b, variables) || is_like(a, b, 0, variables)) && is_later(g->s, a, b)) {
                 into = b;
+                memcpy(best, variables, sizeof best);
+            }
         }
-        if (into && absorb(g, a, into))
+        if (into && absorb(g, a, into, best))
             return -1;
     }
     return 0;
@@ -325,8 +368,13 @@ static int absorb_families(grouped *g)
 static int family_of_group(grouped *g, int id)
 {
     const tp_quantity *q = tp_quantity_at(&g->s->algebra, id);
+    const tp_group *group = tp_group_at(&g->s->algebra, q->a);
     tp_group_lin lins[TP_MAX_GROUP];
-    return new_plan(g, id, lins, tp_group_lins(&g->s->algebra, q->a, lins)) ? 0 : -1;
+    group_plan *p = new_plan(g, id, lins, tp_group_lins(&g->s->algebra, q->a, lins));
+    for (int k = 0; p && k < group->n; k++)
+        if (tp_nested(&g->s->algebra, group->at[k].factor.lin))
+            g->families[p->family].nests = true;
+    return p ? 0 : -1;
 }
 
 /* The rows of a group's factors, the plain ones first, and of its nested lins. */
@@ -344,7 +392,7 @@ static int rows_of_group(grouped *g, int id)
             const tp_group_factor *at = &group->at[k];
             if ((tp_nested(algebra, at->factor.lin) != NULL) != nested)
                 continue;
-            int of = row_of_lin(g, f, at->factor.lin, at->second);
+            int of = row_of_lin(g, f, p, at->factor.lin, at->second);
             int row = of < 0 ? of : row_of_function(g, f, at->factor.fn, of);
             if (row < 0)
                 return row;
@@ -421,6 +469,18 @@ static int by_factors(const void *a, const void *b)
     return first - second;
 }
 
+/* Of a product of functions of the variables; of others it is not known. */
+static int parity_of(const tp_algebra *algebra, const family *f, const group_plan *p)
+{
+    int parity = 1;
+    for (int k = 0; k < p->n_factors; k++) {
+        const row_step *step = p->factors[k] < f->n_lins ? NULL : &f->steps[p->factors[k] - f->n_lins];
+        bool of_variable = step && step->fn >= 0 && step->of < f->n_lins;
+        parity *= !step ? -1 : of_variable ? tp_fn_parity(algebra, step->fn) : 0;
+    }
+    return parity;
+}
+
 static int finish_family(grouped *g, family *f)
 {
     f->by_factors = ad_arena_alloc(g->s->algebra.arena, (size_t)f->n_members + 1, sizeof(group_plan *));
@@ -429,6 +489,12 @@ static int finish_family(grouped *g, family *f)
     for (int m = 0; m < f->n_members; m++)
         f->by_factors[m] = g->plans[f->members[m]];
     qsort(f->by_factors, (size_t)f->n_members, sizeof(group_plan *), by_factors);
+    for (int m = 0; m < f->n_members; m++) {
+        group_plan *p = f->by_factors[m], *last = m ? f->by_factors[m - 1] : NULL;
+        p->parity = parity_of(&g->s->algebra, f, p);
+        if (last && !last->n_stand_ins && !p->n_stand_ins && by_factors(&last, &p) == 0)
+            p->first = last->first;
+    }
     find_twins(f);
     return 0;
 }
@@ -481,11 +547,6 @@ static void factorise(int n, const double *a, double *l)
 }
 
 enum { MOST_COVARIANCES = TP_MAX_GROUP * (TP_MAX_GROUP + 1) / 2 };
-
-static size_t packed(int i, int k) /* k <= i */
-{
-    return (size_t)i * (size_t)(i + 1) / 2 + (size_t)k;
-}
 
 /* L (n, n of TP_MAX_GROUP) with L L^T = a, a covariance of which correlations err by `least`, below 1. What is left of
  * a variable after those before it may be all error, and negative: it is then made of these alone, at its own variance.
@@ -551,23 +612,34 @@ static void run_step(const grouped *g, const family *f, int k, size_t n, bool ne
         const row_term *term = &f->terms[t];
         double product[CHUNK];
         for (size_t i = 0; i < n; i++)
-            product[i] = term->c;
+            product[i] = 1;
         for (int m = 0; m < term->n; m++)
-            for (size_t i = 0; i < n; i++)
-                product[i] *= rows[term->rows[m]][i];
-        for (size_t i = 0; i < n; i++)
-            to[i] += product[i];
+            tp_array_multiply(n, product, rows[term->rows[m]], product);
+        tp_array_accumulate(n, term->c, product, NULL, to);
     }
 }
 
-/* A stand-in's row: the plain factors' product, and powers of the nested lins. */
-static void fill_stand_in(const group_plan *p, int powers, size_t n, const double *plain, double (*rows)[CHUNK],
-                          double *to)
+/* Rows of stand-ins: the plain factors' product, and powers of the nested lins. */
+static void fill_stand_ins(const group_plan *p, const tp_q_part *stand_ins, size_t n, const double *plain,
+                           double (*rows)[CHUNK], double (*to)[CHUNK])
 {
-    memcpy(to, plain, n * sizeof *to);
-    for (int i = 0; i < 2; i++)
-        for (int k = 0; k < tp_power_of(powers, i); k++)
-            tp_array_multiply(n, to, rows[p->nested[i]], to);
+    double power[2][TP_MOST_POWER + 1][CHUNK];
+    int highest[2] = { 0, 0 };
+    memcpy(power[0][0], plain, n * sizeof *plain);
+    for (int j = 0; j < p->n_stand_ins; j++)
+        for (int i = 0; i < 2; i++)
+            for (int k = tp_power_of(stand_ins[j].powers, i); highest[i] < k; highest[i]++)
+                if (i && !highest[i])
+                    memcpy(power[i][1], rows[p->nested[i]], n * sizeof **rows);
+                else
+                    tp_array_multiply(n, power[i][highest[i]], rows[p->nested[i]], power[i][highest[i] + 1]);
+    for (int j = 0; j < p->n_stand_ins; j++) {
+        int first = tp_power_of(stand_ins[j].powers, 0), second = tp_power_of(stand_ins[j].powers, 1);
+        if (second)
+            tp_array_multiply(n, power[0][first], power[1][second], to[j]);
+        else
+            memcpy(to[j], power[0][first], n * sizeof *plain);
+    }
 }
 
 static void add_sums(const group_plan *p, const tp_q_part *stand_ins, size_t n, const double *w, double (*rows)[CHUNK],
@@ -580,38 +652,37 @@ static void add_sums(const group_plan *p, const tp_q_part *stand_ins, size_t n, 
         product[i] = 1;
     for (int k = 0; k < p->n_plain; k++)
         tp_array_multiply(n, product, rows[p->factors[k]], product);
-    for (int j = 0; j < count; j++)
-        fill_stand_in(p, stand_ins[j].powers, n, product, rows, row[j]);
+    fill_stand_ins(p, stand_ins, n, product, rows, row);
     for (int k = p->n_plain; k < p->n_factors; k++)
         tp_array_multiply(n, product, rows[p->factors[k]], product);
     sums[0] += cblas_ddot((int)n, product, 1, w, 1);
     for (int j = 0; j < count; j++) {
         tp_array_multiply(n, row[j], w, weighed);
-        for (size_t i = 0; i < n; i++)
-            sums[1 + j] += weighed[i];
+        sums[1 + j] += cblas_ddot((int)n, row[j], 1, w, 1);
         with[j] += cblas_ddot((int)n, weighed, 1, product, 1);
         for (int m = 0; m <= j; m++)
             *both++ += cblas_ddot((int)n, weighed, 1, row[m], 1);
     }
 }
 
-/* The sums of all products without stand-ins that are needed. Those of the same first factors share these. */
-static void add_products(const family *f, const bool *needed, size_t n, const double *w, double (*rows)[CHUNK],
-                         double *sums)
+/* The sums of all products without stand-ins that are needed, at points or their negatives; of even or odd ones the
+ * points tell both. Those of the same first factors share these, and those of all the same their sums. */
+static void add_products(const family *f, const bool *needed, bool negated, size_t n, const double *w,
+                         double (*rows)[CHUNK], double *sums)
 {
     double product[2 * TP_MAX_FACTORS][CHUNK]; /* of w and the first factors */
     const group_plan *last = NULL;
     memcpy(product[0], w, n * sizeof *w);
     for (int m = 0; m < f->n_members; m++) {
         const group_plan *p = f->by_factors[m];
-        if (p->n_stand_ins || !needed[p->quantity])
+        if (p->n_stand_ins || !needed[p->quantity] || (last && p->first == last->first) || (p->parity && negated))
             continue;
         int k = 0, before = p->n_factors - 1;
         while (last && k < before && k < last->n_factors - 1 && p->factors[k] == last->factors[k])
             k++;
         for (; k < before; k++)
             tp_array_multiply(n, product[k], rows[p->factors[k]], product[k + 1]);
-        sums[p->first] += cblas_ddot((int)n, product[before], 1, rows[p->factors[before]], 1);
+        sums[p->first] += (1 + p->parity) * cblas_ddot((int)n, product[before], 1, rows[p->factors[before]], 1);
         last = p;
     }
 }
@@ -745,7 +816,7 @@ static void sum_run(const grouped *g, const family *f, const pair_of *t, size_t 
 {
     size_t count = g->rules[variables].n;
     const double *w = g->rules[variables].w + run * count;
-    const double *x = g->rules[variables].x + run * (size_t)variables * count;
+    const double *x = g->rules[variables].x + run * g->rules[variables].dims * count;
     double *sums = t->sums + run * g->n_sums;
     for (int m = 0; m < f->n_members; m++) {
         const group_plan *p = g->plans[f->members[m]];
@@ -764,8 +835,8 @@ static void sum_run(const grouped *g, const family *f, const pair_of *t, size_t 
                 else
                     run_step(g, f, k, n, negated, t->rows);
             }
-            add_products(f, t->needed, n, w + start, t->rows, sums);
-            for (int m = 0; m < f->n_members; m++) {
+            add_products(f, t->needed, negated, n, w + start, t->rows, sums);
+            for (int m = 0; m < f->n_members && f->nests; m++) {
                 const group_plan *p = g->plans[f->members[m]];
                 const tp_quantity *q = tp_quantity_at(&g->s->algebra, f->members[m]);
                 if (t->needed[f->members[m]] && p->n_stand_ins)
@@ -969,12 +1040,12 @@ static int solve_all(const grouped *g, const tp_series *series, int threads, dou
     return failed ? ad_fail(s->error, "out of memory for a kernel's quantities") : 0;
 }
 
-/* Few dimensions need few points. */
+/* Grids of one dimension or two need few points. */
 static size_t points_of(const grouped *g, int n)
 {
-    size_t count = g->points->count, least = count < LEAST_POINTS ? count : LEAST_POINTS;
-    size_t few = n == 1 ? least / 8 : n == 2 ? count / 8 : n <= FEW ? count / 4 : count;
-    return n > 1 && few < least ? least : few;
+    enum { LINE = 128, SQUARE = 32 * 32 };
+    size_t count = g->points->count;
+    return n > 2 ? count : n == 1 ? LINE : count / 8 > SQUARE ? count / 8 : SQUARE;
 }
 
 /* Of a family's rows at one point: functions, and sums and products by tens. */
@@ -996,10 +1067,11 @@ static double work_of(const grouped *g)
         const family *f = &g->families[k];
         double products[2] = { 0, 0 };
         for (int m = 0; m < f->n_members; m++) {
-            const group_plan *p = g->plans[f->members[m]];
-            double sums = (p->n_factors + (double)n_sums(p)) / 10;
-            products[0] += s->alone[f->members[m]] * sums;
-            products[1] += s->paired[f->members[m]] * sums;
+            const group_plan *p = f->by_factors[m];
+            bool again = m && p->first == f->by_factors[m - 1]->first;
+            double sums = again ? 0 : p->n_stand_ins ? p->n_factors + (double)n_sums(p) : p->parity ? 1 : 2;
+            products[0] += s->alone[p->quantity] * sums / 10;
+            products[1] += s->paired[p->quantity] * sums / 10;
         }
         for (int paired = 0; paired < 2; paired++)
             if (products[paired] > 0)
@@ -1009,46 +1081,40 @@ static double work_of(const grouped *g)
     return 2 * total * (double)g->runs;
 }
 
-/* The rule of n variables and a run. Grids of one or two are shifted evenly from run to run, from a point at random. */
-static int fill_rule(const grouped *g, int n, size_t run)
+/* A run's grid of one variable or two. Grids are shifted evenly from run to run, from a point at random. */
+static void fill_grid(const grouped *g, int n, size_t run)
 {
     const tp_group_points *points = g->points;
     const double root_half = 0.70710678118654752440;
     size_t count = g->rules[n].n;
-    const double *z = points->z + (n > 2 ? run : 0) * (size_t)points->dims * points->count;
-    double *x = g->rules[n].x + run * (size_t)n * count, *w = g->rules[n].w + run * count, shift[2];
-    if (n > 2)
-        return tp_cubature(n, count, points->count, z, x, w, g->s->error);
+    double shift[2];
     for (int d = 0; d < n; d++) {
-        double first = 0.5 * erfc(-z[(size_t)d * points->count] * root_half);
+        double first = 0.5 * erfc(-points->z[(size_t)d * points->count] * root_half);
         shift[d] = fmod(first + (double)(run * (d ? 3 : 1)) / (double)g->runs, 1);
     }
-    tp_normal_grid(n, count, shift, x, w);
-    return 0;
+    tp_normal_grid(n, count, shift, g->rules[n].x + run * (size_t)n * count, g->rules[n].w + run * count);
 }
 
-/* Of as many variables as some group has. */
+/* Of as many variables as some group has. More than two have the first dimensions of all points, which weigh alike. */
 static int find_rules(grouped *g)
 {
     ad_arena *arena = g->s->algebra.arena;
-    int most = 1;
+    int most = 2;
     for (int k = 0; k < g->n_families; k++)
         most = g->families[k].n_members && g->families[k].n_lins > most ? g->families[k].n_lins : most;
     if (g->points->make(g->points, most, g->s->error))
         return -1;
-    for (int k = 0; k < 2 * g->n_families; k++) {
-        int n = k % 2 ? g->families[k / 2].n_own : g->families[k / 2].n_lins;
-        if (g->rules[n].n || !g->families[k / 2].n_members)
-            continue;
-        size_t count = g->rules[n].n = points_of(g, n), d = (size_t)n;
-        g->rules[n].x = ad_arena_alloc(arena, g->runs * d * count, sizeof(double));
-        g->rules[n].w = ad_arena_alloc(arena, g->runs * count, sizeof(double));
+    for (int n = 1; n <= most; n++) {
+        size_t count = g->rules[n].n = points_of(g, n), all = g->runs * count;
+        g->rules[n].dims = (size_t)(n > 2 ? most : n);
+        g->rules[n].x = n > 2 ? g->points->z : ad_arena_alloc(arena, all * (size_t)n, sizeof(double));
+        g->rules[n].w = n > 3 ? g->rules[3].w : ad_arena_alloc(arena, all, sizeof(double));
         if (!g->rules[n].x || !g->rules[n].w)
             return tp_lacks_memory(&g->s->algebra);
-        for (size_t r = 0; r < g->runs; r++)
-            if (fill_rule(g, n, r))
-                return -1;
-        cblas_dscal((int)(g->runs * count), 0.5, g->rules[n].w, 1);
+        for (size_t run = 0; run < g->runs && n <= 2; run++)
+            fill_grid(g, n, run);
+        for (size_t i = 0; i < all && n <= 3; i++)
+            g->rules[n].w[i] = 0.5 * (n == 3 ? 1 / (double)count : g->rules[n].w[i]);
     }
     return 0;
 }

@@ -20,9 +20,9 @@ int tp_check_positions(tp_algebra *, tp_kernel_kind);
 enum { TP_NO_RULE = -2, TP_NOT_BP = -3, TP_INFINITE = -4, TP_GROWS = -5, TP_TOO_LARGE = -6, TP_CUT = -7 };
 int tp_limit_exact(const tp_program *, tp_kernel_kind, const double *x, size_t rows, const double *x2, size_t rows2,
                    const tp_limit_spec *, tp_rules, tp_kernel *, bool *fragile, ad_error *error);
-/* Points of the normal law in as many dimensions as groups have variables: in each of independent runs (dims, count) of
- * them, orthogonal to 1 and to each other, which stand for their negatives, too. They are made once it is known how
- * many dimensions there are. */
+/* Points of the normal law in as many dimensions as groups have variables, (dims, count) in each run: over all runs
+ * orthogonal to 1 and to each other, and standing for their negatives, too. They are made once it is known how many
+ * dimensions there are. */
 enum { TP_MOST_GROUP_RUNS = 16 };
 typedef struct tp_group_points {
     int runs, dims; /* at most TP_MOST_GROUP_RUNS */

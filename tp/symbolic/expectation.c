@@ -518,7 +518,7 @@ static int expect_stand_ins(tp_algebra *algebra, int group, bool alone, tp_q_par
     return count < 0 ? -1 : n;
 }
 
-enum { MOST_GROUPS = 2048 }; /* more are more work than samples */
+enum { MOST_GROUPS = 4096 }; /* more are more work than samples */
 
 /* E of correlated functions of which there is no rule, as a quantity of its own. */
 static int group_expectation(tp_algebra *algebra, const member *f, int count, bool alone)

@@ -4,9 +4,9 @@
  * regression on these powers is small where f is smooth and x of order one. */
 #include "tp/symbolic/symbolic.h"
 
-/* At most: terms of both sides' polynomials together; powers together, for those of smaller groups are no easier to
- * find then. */
-enum { MOST_PAIRS = 128, HIGHEST = 4 };
+/* At most: terms of both sides' polynomials together; powers together: of higher ones the expectations err by more than
+ * they leave. Functions that stand beside others, as in an NTK, are in many groups, each with powers of its own. */
+enum { MOST_PAIRS = 128, HIGHEST = 6, HIGHEST_BESIDE_OTHERS = 4 };
 
 /* The nested ones among a group's factors, by number: how many, or one too many. */
 typedef struct {
@@ -22,19 +22,31 @@ static nested_factors find_nested(const tp_algebra *algebra, const tp_group *gro
     return nested;
 }
 
+/* Is a factor's lin in no factor before it? */
+static bool is_first(const tp_coordinate *x, int term, int factor)
+{
+    for (int i = 0; i <= term; i++)
+        for (int m = 0; m < (i < term ? x->terms[i].n : factor); m++)
+            if (x->terms[i].factors[m].lin == x->terms[term].factors[factor].lin)
+                return false;
+    return true;
+}
+
 /* How many terms a power of x has, and factors its longest one; of what is nested further in, none but x itself. */
 static bool power_counts(const tp_algebra *algebra, const tp_coordinate *x, int power, double *terms, int *factors)
 {
-    int longest = 0;
+    int longest = 0, lins = 0;
     bool nests = false;
     for (int i = 0; i < x->n; i++) {
         longest = x->terms[i].n > longest ? x->terms[i].n : longest;
-        for (int m = 0; m < x->terms[i].n; m++)
+        for (int m = 0; m < x->terms[i].n; m++) {
             nests = nests || tp_nested(algebra, x->terms[i].factors[m].lin);
+            lins += is_first(x, i, m);
+        }
     }
     for (int k = 1; k <= power; k++)
         *terms *= (double)(x->n + k - 1) / k;
-    *factors += power * longest;
+    *factors += power * longest < lins ? power * longest : lins;
     return power < 2 || !nests;
 }
 
@@ -95,8 +107,8 @@ static int side_coordinate(tp_algebra *algebra, const tp_group *group, const nes
 /* The powers that stand for a function: of its parity, if it has one. */
 static int powers_of(const tp_algebra *algebra, int fn, int *powers)
 {
-    int parity = tp_fn_parity(algebra, fn), n = 0;
-    for (int p = parity < 0; p <= (parity < 0 ? 3 : 2); p += parity ? 2 : 1)
+    int parity = tp_fn_parity(algebra, fn), n = 0, step = parity ? 2 : 1;
+    for (int p = parity < 0; n < 3; p += step)
         powers[n++] = p;
     return n;
 }
@@ -117,6 +129,7 @@ int tp_stand_ins(tp_algebra *algebra, int group, bool alone, tp_stand_in *list)
     const tp_group *g = tp_group_at(algebra, group);
     nested_factors nested = find_nested(algebra, g);
     int powers[2][3] = { { 0 } }, counts[2] = { 1, 1 }, n = 0;
+    int highest = g->n == nested.n ? HIGHEST : HIGHEST_BESIDE_OTHERS;
     if (nested.n < 1 || nested.n > 2)
         return 0;
     for (int i = 0; i < nested.n; i++)
@@ -124,7 +137,7 @@ int tp_stand_ins(tp_algebra *algebra, int group, bool alone, tp_stand_in *list)
     for (int i = 0; i < counts[0] * counts[1]; i++) {
         int first = powers[0][i / counts[1]], second = powers[1][i % counts[1]], both = TP_POWERS(first, second);
         bool one = both == 0 && g->n == nested.n;
-        if (one || first + second > HIGHEST || is_there(g, &nested, list, n, both) ||
+        if (one || first + second > highest || is_there(g, &nested, list, n, both) ||
             !is_small(algebra, g, &nested, both, alone))
             continue;
         list[n] = (tp_stand_in){ .powers = both };

@@ -124,12 +124,12 @@ typedef struct {
     double c;
     int q, powers; /* of a group's stand-in: TP_POWERS of its nested lins, as its factors have them in order; else 0 */
 } tp_q_part;
-#define TP_POWERS(first, second) ((first) + 4 * (second))
+enum { TP_MOST_STAND_INS = 9, TP_MOST_POWER = 5 };
+#define TP_POWERS(first, second) ((first) + (TP_MOST_POWER + 1) * (second))
 static inline int tp_power_of(int powers, int which)
 {
-    return which ? powers / 4 : powers % 4;
+    return which ? powers / (TP_MOST_POWER + 1) : powers % (TP_MOST_POWER + 1);
 }
-enum { TP_MOST_STAND_INS = 9 };
 typedef struct tp_quantity {
     tp_kind kind;
     int op; /* along */
