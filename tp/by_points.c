@@ -13,7 +13,7 @@
  * steps the points' error falls as slowly as samples' does, and what it does to later steps all runs have alike, which
  * their spread does not tell. Evaluations of functions, which are some seconds; more for a tolerance that is asked
  * for. */
-static const double usual = 2e-3, largest = 5e-3, most_first = 2e9, most_more = 6e9;
+static const double usual = 2e-3, largest = 1.5e-2, most_first = 2e9, most_more = 6e9;
 enum { RUNS = 8, FIRST_POINTS = 2048, MOST_POINTS = 1 << 16 };
 _Static_assert((int)RUNS <= (int)TP_MOST_GROUP_RUNS, "more runs than groups have room for");
 

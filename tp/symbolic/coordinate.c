@@ -225,6 +225,8 @@ static int left_by_polynomial(tp_algebra *algebra, int id, int order, int x)
 {
     tp_builder b = TP_EMPTY;
     const tp_coordinate *c = tp_coordinate_at(algebra, x);
+    if (tp_is_left_by_jump(algebra, c))
+        return tp_refuse(algebra, id, "a power of what moves an argument across a jump has no exact rule");
     double size = fmax(tp_coordinate_top(c), c->rest);
     if (size > -INFINITY)
         tp_leave(&b, order * size, id);
@@ -263,7 +265,7 @@ static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, 
     if (op == AD_SQUARE && (c->n > 1 || is_scalar(c)))
         return tp_coordinate_product(algebra, id, x, x);
     tp_fn outer = { .op = (int)op, .p = p, .order = node->order, .function = node->function };
-    int result;
+    int result, fn = -1;
     if (is_scalar(c))
         result = function_of_scalar(algebra, id, outer, c);
     else {
@@ -276,12 +278,15 @@ static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, 
         if (outer.a == -1 && (lin = nested_lin(algebra, x)) < 0)
             return tp_refuse(algebra, id, "a function of several G-vars together has no exact rule here");
         outer.a = outer.a == -1 ? algebra->variable : outer.a;
-        result = coordinate_of_function(algebra, lin, tp_fn_intern(algebra, outer));
+        result = coordinate_of_function(algebra, lin, fn = tp_fn_intern(algebra, outer));
     }
     tp_builder b = TP_EMPTY;
     if (result < 0 || !tp_push_scaled(algebra, &b, result, 1, 0))
         return -1;
-    tp_leave(&b, c->rest, c->rest_node); /* of the order that it has in the argument */
+    if (fn >= 0 && tp_fn_jumps(algebra, fn))
+        tp_leave(&b, c->rest / 2, id); /* it takes so large a share to the other side: the root of its mean square */
+    else
+        tp_leave(&b, c->rest, c->rest_node); /* of the order that it has in the argument */
     return tp_finish(algebra, &b);
 }
 

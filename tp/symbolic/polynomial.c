@@ -604,9 +604,21 @@ static int multiply_terms(tp_algebra *algebra, int node, tp_builder *b, const tp
     return 0;
 }
 
+bool tp_is_left_by_jump(const tp_algebra *algebra, const tp_coordinate *x)
+{
+    if (!(x->rest > tp_coordinate_top(x)) || x->rest_node < 0)
+        return false;
+    const ad_node *node = ad_node_of(algebra->graph, x->rest_node);
+    const ad_op_facts *facts = ad_op_facts_of(node->op);
+    return node->op == AD_CUSTOM ? node->function->n_kinks > 0
+                                 : facts && facts->n_kinks > 0 && facts->breaks == AD_JUMPS;
+}
+
 int tp_coordinate_product(tp_algebra *algebra, int node, int x, int y)
 {
     const tp_coordinate *p = tp_coordinate_at(algebra, x), *q = tp_coordinate_at(algebra, y);
+    if (tp_is_left_by_jump(algebra, p) && tp_is_left_by_jump(algebra, q))
+        return tp_refuse(algebra, node, "a product of what moves arguments across jumps has no exact rule");
     int lin = whole_lin(algebra, p);
     if (lin == -2)
         return tp_lacks_memory(algebra);
