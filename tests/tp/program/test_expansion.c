@@ -358,12 +358,31 @@ NETWORK(away_from_zero, powered(&a, ad_sub(ad_tanh(ad_add(a.u, powered(&a, a.h, 
 NETWORK(across_a_bend, powered(&a, ad_sub(ad_relu(ad_add(a.u, powered(&a, a.h, 1, -a.p))), ad_relu(a.u)), 1, a.p))
 NETWORK(by_its_sign, ad_step(ad_selu(powered(&a, a.h, 1, -a.p))))
 
+/* n^(p / 2) times 0 but for a share of n^-p: as large as relu in the mean square. */
+static ad_var jumped(const parts *a, ad_op jump)
+{
+    ad_var moved = ad_add(a->u, powered(a, a->h, 1, -a->p));
+    ad_var left = ad_sub(ad_unary_at(AD_HERE, jump, moved, 0), ad_unary_at(AD_HERE, jump, a->u, 0));
+    return powered(a, left, 1, a->p / 2);
+}
+
+NETWORK(across_a_step, ad_add(ad_relu(a.u), jumped(&a, AD_STEP)))
+NETWORK(across_a_sign, ad_add(ad_relu(a.u), ad_mul(a.u, jumped(&a, AD_SIGN))))
+NETWORK(size_across_a_step, ad_add(ad_relu(a.u), ad_abs(jumped(&a, AD_STEP))))
+
 /* Nothing is random in these: they are refused by what has no rule, by each engine, with the line. */
 Test(expansion, what_has_no_rule_is_refused_by_its_name)
 {
     static const row refused[] = {
-        ROW(of_too_few_derivatives, 0.5, 0), ROW(that_bends_at_zero, 0.5, 0), ROW(away_from_zero, 0.5, 0),
-        ROW(across_a_bend, 0.5, 0),          ROW(by_its_sign, 0.5, 0),
+        ROW(of_too_few_derivatives, 0.5, 0),
+        ROW(that_bends_at_zero, 0.5, 0),
+        ROW(away_from_zero, 0.5, 0),
+        ROW(across_a_bend, 0.5, 0),
+        ROW(by_its_sign, 0.5, 0),
+        ROW(across_a_step, 1, 0),
+        ROW(across_a_sign, 1, 0),
+        ROW(size_across_a_step, 1, 0),
+        ROW(across_a_step, 0.5, 0),
     };
     for (size_t r = 0; r < sizeof refused / sizeof *refused; r++)
         for (int k = 0; k < 4; k++) {
