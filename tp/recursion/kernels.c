@@ -68,6 +68,12 @@ static void leave_product(left_out *left, double top_a, left_out left_a, double 
     leave_out(left, left_b.power + fmax(top_a, left_a.power) + power, left_b.node);
 }
 
+/* What two sums over the width leave out of their product: they fluctuate together, as what jumps leave does. */
+static void leave_squared(left_out *squared, const tp_coordinate *u, const tp_coordinate *v, double power)
+{
+    leave_out(squared, u->square + v->square + power, u->rest_node);
+}
+
 static int refuse_left(tp_algebra *algebra, left_out left, const char *what)
 {
     if (tp_is_cut(algebra, left.node)) {
@@ -152,6 +158,7 @@ static int inner(tp_algebra *algebra, int x, const tp_point *at_x, int y, const 
         of_u.power = tp_coordinate_rest(algebra, u, &of_u.node);
         of_v.power = tp_coordinate_rest(algebra, v, &of_v.node);
         leave_product(left, tp_coordinate_top(u), of_u, tp_coordinate_top(v), of_v, power);
+        leave_squared(left, u, v, power);
     } while (tp_point_next(algebra, &sums));
     return 0;
 }
@@ -174,12 +181,6 @@ static double drop_below(tp_series *series, double minimum)
             dropped = fmax(dropped, series->at[i].power);
     series->n = kept;
     return dropped;
-}
-
-/* What two sums over the width leave out of their product: they fluctuate together. */
-static void leave_squared(left_out *squared, const tp_coordinate *u, const tp_coordinate *v)
-{
-    leave_out(squared, u->rest + v->rest, u->rest_node);
 }
 
 /* A kernel keeps the powers of n that it is known at, those above what its squared fluctuations are of and what is cut
@@ -232,7 +233,7 @@ int tp_nngp_series(tp_algebra *algebra, tp_series *series)
         return -1;
     const tp_coordinate *u = tp_coordinate_at(algebra, f[0]), *v = tp_coordinate_at(algebra, f[1]);
     left_out squared = nothing, of_u = { u->rest, u->rest_node }, of_v = { v->rest, v->rest_node }, product = nothing;
-    leave_squared(&squared, u, v);
+    leave_squared(&squared, u, v, 0);
     leave_product(&product, tp_coordinate_top(u), of_u, tp_coordinate_top(v), of_v, 0);
     return drop_incomplete(algebra, series, squared, cut_of(algebra, product), "the output's kernel");
 }
@@ -414,10 +415,11 @@ static int gradient_pairs(tp_algebra *algebra, const ad_site *s, const tp_point 
         of_u.power = tp_coordinate_rest(algebra, u, &of_u.node);
         of_v.power = tp_coordinate_rest(algebra, v, &of_v.node);
         leave_product(&left, tp_coordinate_top(u), of_u, tp_coordinate_top(v), of_v, 0);
+        leave_squared(&left, u, v, 0);
         leave_out(left.power > tp_coordinate_top(u) + tp_coordinate_top(v) - 1e-9 ? &total->random : &total->left,
                   left.power, left.node);
         leave_out(&total->cut, cut_of(algebra, left).power, left.node);
-        leave_squared(&total->squared, u, v);
+        leave_squared(&total->squared, u, v, 0);
     } while (tp_point_next(algebra, &entry));
     return 0;
 }

@@ -82,6 +82,17 @@ bool tp_is_cut(const tp_algebra *algebra, int node)
     return ad_is_unary(op) || op == AD_DIV || op == AD_LOGSUMEXP || op == AD_SOFTMAX || op == AD_MAX || op == AD_ARGMAX;
 }
 
+/* What jumps leave out of it is as large as what is known of it. */
+static int refuse_jump(tp_algebra *algebra, const tp_coordinate *x)
+{
+    algebra->cut = true;
+    return tp_refuse(
+        algebra, x->rest_node,
+        "what vanishes in its argument moves it across a jump, of order n^%g in the mean square, and there "
+        "is no rule for it",
+        2 * x->square);
+}
+
 /* Can a function be taken of x in the limit? Not of what grows with n, nor of what fluctuates at order one. */
 static int check_argument(tp_algebra *algebra, int id, const tp_coordinate *x)
 {
@@ -102,6 +113,8 @@ static int check_argument(tp_algebra *algebra, int id, const tp_coordinate *x)
             "it",
             fabs(x->rest) > 1e-9 ? x->rest : 0, ad_op_name(ad_node_of(algebra->graph, id)->op),
             ad_node_of(algebra->graph, id)->where.line);
+    if (x->square > x->rest + 1e-9 && x->square > -1e-9)
+        return refuse_jump(algebra, x);
     if (x->rest > -1e-9)
         return tp_refuse(algebra, x->rest_node,
                          "its fluctuations, of order n^%g, enter the %s of line %d: the limit is "
@@ -117,6 +130,7 @@ static int limit_part(tp_algebra *algebra, int id, int x)
     tp_builder b = TP_EMPTY;
     const tp_coordinate *c = tp_coordinate_at(algebra, x);
     tp_leave(&b, c->rest, c->rest_node);
+    tp_leave_square(&b, c->square);
     for (int i = 0; i < c->n; i++) {
         if (c->terms[i].power < -1e-12)
             tp_leave(&b, c->terms[i].power, id);
@@ -225,7 +239,7 @@ static int left_by_polynomial(tp_algebra *algebra, int id, int order, int x)
 {
     tp_builder b = TP_EMPTY;
     const tp_coordinate *c = tp_coordinate_at(algebra, x);
-    if (tp_is_left_by_jump(algebra, c))
+    if (tp_is_left_by_jump(c))
         return tp_refuse(algebra, id, "a power of what moves an argument across a jump has no exact rule");
     double size = fmax(tp_coordinate_top(c), c->rest);
     if (size > -INFINITY)
@@ -283,10 +297,9 @@ static int unary_of(tp_algebra *algebra, int id, const ad_node *node, ad_op op, 
     tp_builder b = TP_EMPTY;
     if (result < 0 || !tp_push_scaled(algebra, &b, result, 1, 0))
         return -1;
-    if (fn >= 0 && tp_fn_jumps(algebra, fn))
-        tp_leave(&b, c->rest / 2, id); /* it takes so large a share to the other side: the root of its mean square */
-    else
-        tp_leave(&b, c->rest, c->rest_node); /* of the order that it has in the argument */
+    bool jumps = fn >= 0 && tp_fn_jumps(algebra, fn); /* so large a share is taken to the other side */
+    tp_leave(&b, c->rest, jumps ? id : c->rest_node); /* else of the order that it has in the argument */
+    tp_leave_square(&b, jumps ? c->rest / 2 : c->square);
     return tp_finish(algebra, &b);
 }
 
@@ -344,6 +357,7 @@ static int of_vector(tp_algebra *algebra, int id, tp_gvar gvar, int vector, doub
     double top = tp_coordinate_top(v), rest = tp_coordinate_rest(algebra, v, &node);
     tp_builder order_one = TP_EMPTY, b = TP_EMPTY;
     tp_leave(&b, rest + power, node);
+    tp_leave_square(&b, v->square + power);
     if (v->n > 0) {
         for (int i = 0; i < v->n; i++) {
             tp_term t = v->terms[i];
@@ -522,6 +536,7 @@ int tp_width_sum(tp_algebra *algebra, int id, ad_axis width, int a, int b)
         tp_leave(&sum, x_top + y_top + power / 2, id);
     tp_leave(&sum, x_rest + fmax(y_top, y_rest) + power, x_node);
     tp_leave(&sum, y_rest + fmax(x_top, x_rest) + power, y_node);
+    tp_leave(&sum, x->square + y->square + power, x_node);
     return tp_finish(algebra, &sum);
 }
 

@@ -13,6 +13,12 @@ void tp_leave(tp_builder *b, double power, int node)
         b->rest = power;
         b->rest_node = node;
     }
+    tp_leave_square(b, power);
+}
+
+void tp_leave_square(tp_builder *b, double power)
+{
+    b->square = fmax(b->square, power);
 }
 
 double tp_coordinate_top(const tp_coordinate *x)
@@ -509,6 +515,7 @@ int tp_finish(tp_algebra *algebra, tp_builder *b)
     c->n = b->n;
     c->rest = b->rest;
     c->rest_node = b->rest_node;
+    c->square = b->square;
     if (b->n)
         memcpy(c->terms, b->terms, (size_t)b->n * sizeof(tp_term));
     int id = tp_intern(&algebra->coordinates, c, size);
@@ -548,6 +555,8 @@ bool tp_push_scaled(tp_algebra *algebra, tp_builder *b, int x, double c, double 
     }
     if (fabs(c) > 0)
         tp_leave(b, from->rest + power, from->rest_node);
+    if (fabs(c) > 0)
+        tp_leave_square(b, from->square + power);
     return true;
 }
 
@@ -604,20 +613,15 @@ static int multiply_terms(tp_algebra *algebra, int node, tp_builder *b, const tp
     return 0;
 }
 
-bool tp_is_left_by_jump(const tp_algebra *algebra, const tp_coordinate *x)
+bool tp_is_left_by_jump(const tp_coordinate *x)
 {
-    if (!(x->rest > tp_coordinate_top(x)) || x->rest_node < 0)
-        return false;
-    const ad_node *node = ad_node_of(algebra->graph, x->rest_node);
-    const ad_op_facts *facts = ad_op_facts_of(node->op);
-    return node->op == AD_CUSTOM ? node->function->n_kinks > 0
-                                 : facts && facts->n_kinks > 0 && facts->breaks == AD_JUMPS;
+    return x->square > x->rest + 1e-9 && x->square > tp_coordinate_top(x);
 }
 
 int tp_coordinate_product(tp_algebra *algebra, int node, int x, int y)
 {
     const tp_coordinate *p = tp_coordinate_at(algebra, x), *q = tp_coordinate_at(algebra, y);
-    if (tp_is_left_by_jump(algebra, p) && tp_is_left_by_jump(algebra, q))
+    if (tp_is_left_by_jump(p) && tp_is_left_by_jump(q))
         return tp_refuse(algebra, node, "a product of what moves arguments across jumps has no exact rule");
     int lin = whole_lin(algebra, p);
     if (lin == -2)
@@ -634,5 +638,7 @@ int tp_coordinate_product(tp_algebra *algebra, int node, int x, int y)
     }
     tp_leave(&b, p->rest + fmax(tp_coordinate_top(q), q->rest), p->rest_node);
     tp_leave(&b, q->rest + fmax(tp_coordinate_top(p), p->rest), q->rest_node);
+    tp_leave_square(&b, p->square + fmax(tp_coordinate_top(q), q->square));
+    tp_leave_square(&b, q->square + fmax(tp_coordinate_top(p), p->square));
     return tp_finish(algebra, &b);
 }

@@ -10,12 +10,13 @@ int tp_fn_sum(tp_algebra *, int sum, int part); /* both functions; a sum of -1 i
 
 /* A polynomial under way. Start with TP_EMPTY. */
 typedef struct {
-    double rest;
+    double rest, square;
     int rest_node, n, capacity;
     tp_term *terms;
 } tp_builder;
-#define TP_EMPTY ((tp_builder){ .rest = -INFINITY, .rest_node = -1 })
+#define TP_EMPTY ((tp_builder){ .rest = -INFINITY, .square = -INFINITY, .rest_node = -1 })
 void tp_leave(tp_builder *, double power, int node);                /* something of order n^power is left out */
+void tp_leave_square(tp_builder *, double power);                   /* the root of whose mean square is this */
 bool tp_push_term(tp_algebra *, tp_builder *, const tp_term *term); /* into an equal one if there is one */
 bool tp_push_scaled(tp_algebra *, tp_builder *, int x, double c, double power); /* c n^power times a coordinate */
 int tp_finish(tp_algebra *, tp_builder *);                                      /* the coordinate, in normal form */

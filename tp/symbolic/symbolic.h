@@ -96,6 +96,7 @@ typedef struct {
 } tp_group;
 typedef struct {
     double rest;      /* what is left out is of order n^rest; -INFINITY: nothing is */
+    double square;    /* and the root of its mean square of order n^square: more where an argument crosses a jump */
     int n, rest_node; /* of which op; -1 */
     tp_term terms[];
 } tp_coordinate;
@@ -437,9 +438,9 @@ int tp_coordinate_scaled(tp_algebra *, int x, double c, double power);
 int tp_coordinate_product(tp_algebra *, int node, int x, int y);
 /* The largest power of n among its terms; -INFINITY if there are none. */
 double tp_coordinate_top(const tp_coordinate *);
-/* Is it by its size a rest that arguments leave which are moved across a jump: of order one on a share of all that is the
- * rest's square, so that products of two are no smaller than each? */
-bool tp_is_left_by_jump(const tp_algebra *, const tp_coordinate *);
+/* Is what is left out the largest of it, by arguments that are moved across a jump: of order one on a share of all, so
+ * that products of two are no smaller than each? */
+bool tp_is_left_by_jump(const tp_coordinate *);
 /* The order of what the terms do not tell: the rest, and terms with a random number that all coordinates share (a
  * readout inside the network), whose average over the width is as random. *node: the op it comes from. */
 double tp_coordinate_rest(const tp_algebra *, const tp_coordinate *, int *node);
