@@ -1,5 +1,5 @@
-/* start.c: seconds of one processor from the start to the end of a program, and its memory: the tool's --help, or what is
- * given.
+/* start.c: seconds of one processor from the start to the end of a program, and its memory: the tool's --help, or
+ * what is given.
  *
  *     build/bench/start ROUNDS PROGRAM ARGUMENT... */
 #define _DEFAULT_SOURCE
